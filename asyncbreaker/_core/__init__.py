@@ -1,0 +1,1 @@
+"""The core: decides, and nothing else (no await, clock, chance, I/O or logging)."""

@@ -1,0 +1,153 @@
+"""One stay in HALF_OPEN: who holds a place, and what the recovery makes of the answers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from asyncbreaker._core.permits import Era, Permit, Places
+from asyncbreaker._core.rules import LeadLimits
+from asyncbreaker._core.states import Cause, Outcome
+
+
+class Progress(Protocol):
+    """How far one recovery has come. Every method is pure but for the progress itself."""
+
+    attempt: int
+    """Attempt number of the opening that this follows, plus one for each probe that hung."""
+    asking: bool
+    """It wants to ``hear`` the backoff of its attempt."""
+
+    @property
+    def window(self) -> float | None:
+        """Calls in flight that it allows, where that number moves."""
+        ...
+
+    @property
+    def lead(self) -> int:
+        """By how many calls the bad ones lead, where it counts that."""
+        ...
+
+    @property
+    def next_attempt(self) -> int:
+        """Attempt number of an opening now."""
+        ...
+
+    @property
+    def ask_at(self) -> float | None:
+        """When a further call is admitted although no place is free."""
+        ...
+
+    def hear(self, until: float) -> None:
+        """Take the backoff's answer: a probe that has not answered by then hangs."""
+
+    def has_place(self, in_flight: int, now: float) -> bool:
+        """Tell whether a call would be admitted; changes nothing."""
+        ...
+
+    def admit(self, in_flight: int) -> None:
+        """Take note of a call that is admitted."""
+
+    def reject(self, now: float) -> None:
+        """Take note of a call that is rejected."""
+
+    def good(self, seconds: float | None, alone: bool, in_flight: int, now: float) -> Cause | None:
+        """Take a good answer; *seconds* is None where the duration measures nothing."""
+        ...
+
+    def bad(self, in_flight: int, now: float) -> Cause | None:
+        """Take a bad answer."""
+        ...
+
+    def quiet(self, now: float) -> float:
+        """For how many seconds nothing is to be rejected before it closes."""
+        ...
+
+
+class Recovery(Protocol):
+    """How HALF_OPEN admits calls and when it closes."""
+
+    @property
+    def lease(self) -> float:
+        """Seconds for which a probe holds its place at most."""
+        ...
+
+    def begin(self, now: float, attempt: int, trouble: float, limits: LeadLimits) -> Progress:
+        """Start a recovery; *trouble* is when the trouble began."""
+        ...
+
+    def attempt_after(self, attempt: int, closed: float, opened: float) -> int:
+        """Attempt number of a trip after *closed* seconds; the last opening was for *opened*."""
+        ...
+
+
+class Trial:
+    """One stay in HALF_OPEN."""
+
+    def __init__(self, era: Era, progress: Progress, lease: float, *, checked: bool) -> None:
+        self.era = era
+        self.progress = progress
+        self._places = Places(lease)
+        self._check_due = checked  # the health check is to be asked before any probe
+
+    def may_enter(self, now: float) -> bool:
+        """Tell whether the call that comes now gets a place; if not, it counts as rejected."""
+        self._places.expire(now)
+        if self._has_place(len(self._places), now):
+            return True
+        self.progress.reject(now)
+        return False
+
+    def enter(self, permit: Permit) -> None:
+        """Give *permit* the place that ``may_enter`` has found."""
+        permit.check = self._check_due
+        if not self._check_due:
+            permit.alone = (self.progress.window or 0.0) <= 1.0
+            self.progress.admit(len(self._places))
+        self._places.take(permit)
+
+    def ready_at(self, now: float) -> float | None:
+        """When a call would be admitted if none ends; None: not by itself."""
+        if self._has_place(self.in_flight(now), now):
+            return now
+        ask_at = None if self._check_due else self.progress.ask_at
+        return min(
+            (at for at in (self._places.next_end(now), ask_at) if at is not None), default=None
+        )
+
+    def in_flight(self, now: float) -> int:
+        """How many places are taken."""
+        return self._places.taken(now)
+
+    def mark(self, permit: Permit, now: float) -> Cause | None:
+        """Take a probe that has become slow: a bad answer, though it keeps its place."""
+        permit.entries = []
+        return self.progress.bad(len(self._places), now)
+
+    def answer(self, permit: Permit, now: float) -> Cause | None:
+        """Take the first item of a stream: a good answer, though it keeps its place."""
+        return self.progress.good(permit.answered, permit.alone, len(self._places), now)
+
+    def settle(self, permit: Permit, outcome: Outcome, slow: bool, now: float) -> Cause | None:
+        """Take the end of a probe, also of one that has outlived its lease."""
+        self._places.give_back(permit)
+        in_flight, failure = len(self._places), outcome is Outcome.FAILURE
+        if permit.entries is not None:
+            return None  # its mark was its answer
+        if failure or slow:
+            return self.progress.bad(in_flight, now)
+        if outcome is Outcome.IGNORED or permit.answered is not None:
+            return None
+        return self.progress.good(permit.seconds(now), permit.alone, in_flight, now)
+
+    def end_check(self, permit: Permit, passed: bool | None, now: float) -> Cause | None:
+        """Take the health check's end; *passed* is None when its caller was cancelled."""
+        self._places.give_back(permit)
+        if not self._check_due or passed is None:
+            return None  # the next caller asks
+        if not passed:
+            return Cause.PROBE_FAILED
+        self._check_due = False
+        return self.progress.good(None, False, len(self._places), now)
+
+    def _has_place(self, in_flight: int, now: float) -> bool:
+        return not in_flight if self._check_due else self.progress.has_place(in_flight, now)

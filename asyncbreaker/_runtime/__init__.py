@@ -1,0 +1,1 @@
+"""The runtime: asks the core, awaits the user's call, reports back; it decides nothing."""

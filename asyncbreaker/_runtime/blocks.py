@@ -1,0 +1,61 @@
+"""Which permit belongs to the ``async with breaker`` block that is being left."""
+
+from __future__ import annotations
+
+import dis
+from itertools import islice
+from types import FrameType
+
+from asyncbreaker._core.permits import Era, Permit
+
+MOST = 10_000  # blocks entered by a helper and never left that way, before the oldest are dropped
+
+_RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
+
+
+class Blocks:
+    """The blocks that are open and have a permit of their own.
+
+    An ``async with`` statement enters and leaves in one frame, so the frame names the
+    block. Kept is the frame itself, not its id, which would be used again. A helper
+    (``AsyncExitStack``, a class that delegates) enters in a frame of its own, which has
+    returned by the time the block is left; there the task is all there is.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[FrameType, list[tuple[Era | Permit, object]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def enter(self, frame: FrameType, task: object, permit: Era | Permit) -> None:
+        """Keep *permit* for the block that *frame* enters."""
+        if len(self._open) >= MOST:
+            self._drop_oldest()
+        self._open.setdefault(frame, []).append((permit, task))
+
+    def leave(self, frame: FrameType, task: object) -> Era | Permit | None:
+        """Return the permit of the block that *frame* leaves; None if it has none here."""
+        entered = frame if frame in self._open else self._helper(task)
+        if entered is None:
+            return None
+        held = self._open[entered]
+        permit, _ = held.pop()
+        if not held:
+            del self._open[entered]
+        return permit
+
+    def _helper(self, task: object) -> FrameType | None:
+        for frame in reversed(self._open):
+            if self._open[frame][-1][1] is task and _has_returned(frame):
+                return frame
+        return None
+
+    def _drop_oldest(self) -> None:
+        returned = (frame for frame in self._open if _has_returned(frame))
+        for frame in list(islice(returned, MOST // 10)):
+            del self._open[frame]
+
+
+def _has_returned(frame: FrameType) -> bool:
+    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] in _RETURNS

@@ -1,0 +1,134 @@
+"""Judging how a call ended: which exception or result is a success, a failure, or nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from asyncbreaker._core import checks
+from asyncbreaker._core.states import Outcome
+from asyncbreaker.errors import RejectedError
+
+Matcher = type[BaseException] | tuple[type[BaseException], ...] | Callable[[Exception], bool]
+"""An exception type, a tuple of them, or a predicate."""
+
+Complain = Callable[[object, Exception], None]
+"""Logs, once per culprit, that user code raised."""
+
+
+def check_matcher(name: str, matcher: object) -> None:
+    """Refuse what is no matcher, and types that are never judged."""
+    if isinstance(matcher, (type, tuple)):
+        for kind in _types(matcher):
+            _check_type(name, kind)
+    else:
+        checks.function(name, matcher)
+
+
+def _check_type(name: str, kind: object) -> None:
+    if not isinstance(kind, type) or not issubclass(kind, BaseException):
+        raise TypeError(f"{name} must name exception types, not {kind!r}")
+    if not issubclass(kind, (Exception, BaseExceptionGroup)) and not issubclass(Exception, kind):
+        raise ValueError(
+            f"{name} must not name {kind!r}: cancellation and interrupts are never judged"
+        )
+
+
+def _types(matcher: object) -> tuple[Any, ...]:
+    if isinstance(matcher, tuple):
+        return matcher
+    return (matcher,) if isinstance(matcher, type) else ()
+
+
+class Matching:
+    """``succeed_on``, then ``fail_on``, else ignored."""
+
+    def __init__(
+        self,
+        succeed_on: Matcher,
+        fail_on: Matcher,
+        fail_on_result: Callable[[Any], bool] | None,
+        complain: Complain,
+    ) -> None:
+        self._ordered = (
+            (_predicate(succeed_on), _named_rejections(succeed_on), Outcome.SUCCESS),
+            (_predicate(fail_on), _named_rejections(fail_on), Outcome.FAILURE),
+        )
+        self._fail_on_result = fail_on_result
+        self._complain = complain
+        # The default, and the only case worth a short cut: failing calls come in storms.
+        self._plain = succeed_on == () and fail_on is Exception
+
+    def of_error(self, error: BaseException) -> Outcome:
+        """Judge what was raised; never raises itself."""
+        if self._plain and not isinstance(error, (BaseExceptionGroup, RejectedError)):
+            return Outcome.FAILURE if isinstance(error, Exception) else Outcome.IGNORED
+        try:
+            outcomes = {self._of_leaf(leaf) for leaf in _leaves(error)}
+        except _PredicateError as raised:
+            self._complain(raised.predicate, raised.error)
+            return Outcome.IGNORED
+        for outcome in (Outcome.FAILURE, Outcome.SUCCESS):
+            if outcome in outcomes:
+                return outcome
+        return Outcome.IGNORED
+
+    def of_result(self, result: object) -> Outcome:
+        """Judge what was returned; never raises itself."""
+        if self._fail_on_result is None:
+            return Outcome.SUCCESS
+        try:
+            failed = bool(self._fail_on_result(result))
+        except Exception as error:
+            self._complain(self._fail_on_result, error)
+            return Outcome.IGNORED
+        return Outcome.FAILURE if failed else Outcome.SUCCESS
+
+    def _of_leaf(self, error: BaseException) -> Outcome:
+        if not isinstance(error, Exception):
+            return Outcome.IGNORED
+        # Another breaker's rejection says nothing of this one's dependency, unless
+        # its type is named: neither ``Exception`` nor a predicate means it.
+        rejected = isinstance(error, RejectedError)
+        for matches, named_rejections, outcome in self._ordered:
+            if isinstance(error, named_rejections) if rejected else matches(error):
+                return outcome
+        return Outcome.IGNORED
+
+
+class _PredicateError(Exception):
+    """A user's predicate has raised."""
+
+    def __init__(self, predicate: object, error: Exception) -> None:
+        super().__init__(predicate, error)
+        self.predicate = predicate
+        self.error = error
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what a group holds, however deep; any other exception itself."""
+    waiting = [error]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, BaseExceptionGroup):
+            waiting.extend(here.exceptions)
+        else:
+            yield here
+
+
+def _named_rejections(matcher: Matcher) -> tuple[type[RejectedError], ...]:
+    return tuple(kind for kind in _types(matcher) if issubclass(kind, RejectedError))
+
+
+def _predicate(matcher: Matcher) -> Callable[[Exception], bool]:
+    if isinstance(matcher, (type, tuple)):
+        types = _types(matcher)
+        return lambda error: isinstance(error, types)
+
+    def matches(error: Exception) -> bool:
+        try:
+            return bool(matcher(error))
+        except Exception as raised:
+            raise _PredicateError(matcher, raised) from None
+
+    return matches

@@ -1,0 +1,507 @@
+"""What stands between the ways into a breaker and its circuit: asks, reports, follows up."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from types import FrameType
+from typing import Any, NoReturn, cast
+
+from asyncbreaker._core.circuit import Circuit
+from asyncbreaker._core.permits import Era, Permit
+from asyncbreaker._core.rules import Judge
+from asyncbreaker._core.states import Cause, Outcome, State
+from asyncbreaker._core.windows import Counts
+from asyncbreaker._runtime.backend import Clock, LoopLock, ask_within, current_task
+from asyncbreaker._runtime.blocks import Blocks
+from asyncbreaker._runtime.journal import Journal
+from asyncbreaker._runtime.matching import Matching
+from asyncbreaker._runtime.settings import Changes, Settings
+from asyncbreaker._runtime.snapshot import Failures, Snapshot
+from asyncbreaker._runtime.telling import Telling
+from asyncbreaker._runtime.waiting import Waiting
+from asyncbreaker.backoff import DEFAULT, NOMINAL, Wait, as_callable, as_wait
+from asyncbreaker.errors import CircuitOpenError
+from asyncbreaker.events import CallRejected, CallSettled, StateChanged
+from asyncbreaker.trip import LastSeconds, TripRule
+
+WINDOW_OF_PLAIN_RULES = LastSeconds(30)
+
+
+class Runner:
+    """Drives one circuit, as its docstring says, and keeps what a breaker needs around it."""
+
+    __slots__ = (
+        "_checking",
+        "_failures",
+        "_journal",
+        "_lock",
+        "_matching",
+        "_removers",
+        "bare",
+        "bare_blocks",
+        "bare_permit",
+        "blocks",
+        "circuit",
+        "clock",
+        "name",
+        "settings",
+        "short",
+        "telling",
+        "waiting",
+    )
+
+    def __init__(self, name: str, settings: Settings, clock: Clock) -> None:
+        self.name = name
+        self.settings = settings
+        self.clock = clock
+        self._journal = Journal(name)
+        self.telling = Telling(self._journal.complain)
+        self._failures = Failures()
+        self.waiting = Waiting(clock)
+        # Guards the health check between OPEN and HALF_OPEN: one task asks.
+        self._checking = LoopLock()
+        # Guards, off the closed path, the circuit against other threads; never held
+        # over an await or user code. Re-entrant, since the garbage collector may
+        # close a forgotten block, which settles, in the middle of a guarded section.
+        self._lock = threading.RLock()
+
+        judge = Judge(
+            settings.trip, default_window=WINDOW_OF_PLAIN_RULES, complain=self._journal.complain
+        )
+        self.circuit = Circuit(
+            judge,
+            settings.recovery,
+            default_wait=NOMINAL,
+            slow=settings.slow,
+            checked=settings.health_check is not None,
+            began=_read(clock),
+        )
+        # The permit that calls may take without asking; None: they must ask.
+        self.short: Era | Permit | None = None
+        # The same for ``async with`` blocks that need no record, and whose it is.
+        self.bare: Era | Permit | None = None
+        self.bare_permit: Era | Permit = self.circuit.void
+        self.bare_blocks = 0
+        self.blocks = Blocks()  # the others
+        self._removers: list[Callable[[], None]] = []
+        self.apply()
+
+    # Admission.
+
+    def admit(self, fn: object = None) -> Era | Permit:
+        """Return a permit, or raise; where its ``check`` is set, ``_check_health`` is next."""
+        if fn is not None and not callable(fn):
+            _refuse(fn)
+        circuit = self.circuit
+        now = self.clock()
+        if circuit.watches:
+            self.mark_overdue(now)
+        # Read before the state: if that is still CLOSED, the era is the closed one.
+        era = circuit.era
+        if circuit.state is State.CLOSED:
+            return circuit.enter(era, now)
+        with self._lock:
+            permit = circuit.admit(now)
+            self.waiting.arrivals += 1
+            moved = circuit.asking is not None or bool(circuit.moves)
+            if moved:
+                self.refresh()
+        if moved:
+            self.follow_up()
+        else:
+            self.waiting.stirred()
+        if now >= self._journal.due:
+            self._journal.summary(now, circuit)
+        return permit if permit is not None else self._reject(now)
+
+    def _reject(self, now: float) -> Era:
+        """Raise the rejection; in shadow mode tell it, and let the call go on unrecorded."""
+        circuit = self.circuit
+        reason, retry_after = circuit.why(now)
+        if self.telling.wants(CallRejected):
+            event = CallRejected(self.name, reason, retry_after, self.settings.shadow, now)
+            self.telling.queue(event)
+            self.telling.drain()
+        if self.settings.shadow:
+            return circuit.void
+        raise CircuitOpenError(self.name, reason, retry_after, self._failures.last(now))
+
+    async def check_health(self, permit: Era | Permit) -> Era | Permit:
+        """Ask the health check in the caller's task; return the permit of the call that goes on."""
+        assert isinstance(permit, Permit)
+        health_check, lock = self.settings.health_check, self._checking.here()
+        error: Exception | None = None
+        passed: bool | None = None  # stands if the caller is cancelled: the next call asks
+        try:
+            # One task asks and none queues: the check holds the one place there is,
+            # so that whoever comes meanwhile has been rejected before this lock.
+            async with lock:
+                if health_check is not None:
+                    lease = self.circuit.recovery.lease
+                    error = await ask_within(lease, self.clock, health_check)
+            passed = error is None
+        finally:
+            now = self.clock()
+            if error is not None:
+                self._failures.add(error, now)
+            with self._lock:
+                cause = self.circuit.end_check(permit, passed, now)
+            self.commit(permit.era, cause, (), now)
+        if error is None or self.admits_all():
+            return self.admit()
+        self.circuit.reject()
+        return self._reject(now)
+
+    # Judgement. Must not await: a cancelled caller would lose the outcome.
+
+    def returned(self, permit: Era | Permit, result: object) -> None:
+        """Settle a call that returned."""
+        if isinstance(permit, Era):
+            self.circuit.succeed(permit)
+        else:
+            self.settle(permit, self._matching.of_result(result), "judged by fail_on_result")
+
+    def raised(self, permit: Era | Permit, error: BaseException, fn: object, made: object) -> None:
+        """Settle a call that raised; raise a hint if it was none."""
+        if type(error) is TypeError and not callable(fn):
+            self.settle(permit, Outcome.IGNORED, error)
+            _refuse(fn)
+        if type(error) is TypeError and made is not NOT_MADE and not inspect.isawaitable(made):
+            self.settle(permit, Outcome.IGNORED, error)
+            raise TypeError(_not_awaitable(fn, made)) from None
+        self.leave(permit, error)
+
+    def leave(self, permit: Era | Permit, error: BaseException | None) -> None:
+        """Settle a block that ends, or a call whose result is not judged."""
+        if error is not None:
+            self.settle(permit, self._matching.of_error(error), error)
+        elif isinstance(permit, Era):
+            self.circuit.succeed(permit)
+        else:
+            self.settle(permit, Outcome.SUCCESS, None)
+
+    def enter_block(self, frame: FrameType, permit: Era | Permit) -> None:
+        """Keep *permit* for the block that *frame* enters."""
+        self.blocks.enter(frame, current_task(), permit)
+        self.bare = None  # while any block has a record, all have
+
+    def leave_block(self, frame: FrameType, error: BaseException | None) -> None:
+        """Settle a block that *frame* leaves, if it was entered with a permit of its own."""
+        permit = self.blocks.leave(frame, current_task())
+        if permit is None and self.bare_blocks:
+            self.bare_blocks -= 1
+            permit = self.bare_permit
+        if permit is not None:
+            self.leave(permit, error)
+        self.refresh_bare()
+
+    def answer(self, permit: Era | Permit) -> None:
+        """Take the first item of a stream."""
+        if not isinstance(permit, Permit) or permit.started is None:
+            return
+        now = self.clock()
+        with self._lock:
+            cause = self.circuit.answer(permit, now)
+            views = self._views(permit.era, cause, now)
+        self.commit(permit.era, cause, views, now)
+
+    def settle(
+        self,
+        permit: Era | Permit,
+        outcome: Outcome,
+        failure: BaseException | str | None,
+        pause: float | None = None,
+    ) -> None:
+        """Report the end of a call; *failure*: what it raised, or words for a failure."""
+        circuit, era = self.circuit, permit.era
+        if era is circuit.void:
+            return
+        now = self.clock()
+        stale = era is not circuit.era
+        if outcome is Outcome.FAILURE and failure is not None and not stale:
+            self._failures.add(failure, now)
+        with self._lock:
+            cause = circuit.settle(permit, outcome, now, pause)
+            views = self._views(era, cause, now)
+        if outcome is Outcome.IGNORED and self.settings.slow is None:
+            cancelled = not isinstance(failure, (Exception, str))
+            self._journal.ignored(cancelled, circuit.succeeded + circuit.failed)
+        if self.telling.wants(CallSettled):
+            self._tell_settled(permit, outcome, failure, stale, now)
+        if cause is not None:
+            self.commit(era, cause, views, now)
+        elif circuit.trial is not None:
+            self.waiting.stirred()
+        self.telling.drain()
+
+    def _tell_settled(
+        self,
+        permit: Era | Permit,
+        outcome: Outcome,
+        failure: BaseException | str | None,
+        stale: bool,
+        now: float,
+    ) -> None:
+        seconds = permit.seconds(now) if isinstance(permit, Permit) else None
+        if isinstance(permit, Permit) and seconds is not None:  # else: older than the listener
+            error_type = type(failure).__name__ if isinstance(failure, BaseException) else None
+            slow = permit.is_slow(now)
+            self.telling.queue(
+                CallSettled(self.name, outcome, slow, stale, seconds, error_type, now)
+            )
+
+    def mark_overdue(self, now: float) -> None:
+        """Count every running call as slow that has become so: arrivals notice it, no timer."""
+        circuit = self.circuit
+        while (permit := circuit.overdue(now)) is not None:
+            with self._lock:
+                cause = circuit.mark(permit, now)
+                views = self._views(permit.era, cause, now)
+            self.commit(permit.era, cause, views, now)
+        if not circuit.watches:  # the last call under an older ``slow`` has ended
+            self.refresh()
+
+    def _views(self, era: Era, cause: Cause | None, now: float) -> Sequence[Counts]:
+        """What the rule is to be asked about, if it is to be asked."""
+        return self.circuit.judge.look(era, now) if cause is Cause.TRIPPED else ()
+
+    # Moves. The state moves first; user code is asked and told after.
+
+    def commit(self, era: Era, cause: Cause | None, views: Sequence[Counts], now: float) -> None:
+        """Move for *cause*; for TRIPPED only if the rule says yes."""
+        judge, reason = self.circuit.judge, ""
+        if cause is None:
+            return
+        if cause is Cause.TRIPPED:
+            if not judge.says_yes(views):
+                return
+            reason = _words(judge.reason)
+        with self._lock:
+            self.circuit.move(era, cause, now, reason)
+            self.refresh()
+        self.follow_up()
+
+    def command(self, cause: Cause, reason: str) -> None:
+        if not isinstance(reason, str):
+            raise TypeError(f"reason must be a string, not {reason!r}")
+        with self._lock:
+            self.circuit.command(cause, self.clock(), reason)
+            self.refresh()
+        self.follow_up()
+
+    def follow_up(self) -> None:
+        """Ask the backoff, write the log, tell the listeners, wake who waits."""
+        circuit = self.circuit
+        while (asking := circuit.asking) is not None:
+            circuit.asking = None
+            wait = self._wait(asking.attempt)
+            with self._lock:
+                circuit.give_wait(asking, wait.seconds, wait.rejections, wait.at_least)
+        with self._lock:
+            moves, circuit.moves = circuit.moves, []
+        for move in moves:
+            self._journal.moved(move, circuit, self._failures)
+            if self.telling.wants(StateChanged):
+                self.telling.queue(
+                    StateChanged(
+                        self.name,
+                        move.old,
+                        move.new,
+                        move.cause,
+                        move.reason,
+                        move.counts,
+                        move.at,
+                    )
+                )
+        if any(move.new in (State.CLOSED, State.DISABLED) for move in moves):
+            self.waiting.closed()
+        self.waiting.stirred()
+        self.telling.drain()
+
+    def _wait(self, attempt: int) -> Wait:
+        """Ask the backoff; what is no answer means what the default one says."""
+        try:
+            return as_wait(as_callable(self.settings.backoff)(attempt))
+        except Exception as error:
+            self._journal.complain(self.settings.backoff, error)
+        return as_wait(DEFAULT(attempt))
+
+    def apply(self, *, listeners: bool = True) -> None:
+        """Make what the settings say hold."""
+        settings = self.settings
+        self._matching = Matching(
+            settings.succeed_on, settings.fail_on, settings.fail_on_result, self._journal.complain
+        )
+        if listeners:
+            for remove in self._removers:
+                remove()
+            self._removers = [
+                self.telling.add(listener, (StateChanged,)) for listener in settings.listeners
+            ]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Choose the permit that calls may take without asking; None: they must ask."""
+        circuit = self.circuit
+        self.short = None
+        if circuit.state is State.DISABLED:
+            self.short = circuit.void
+        elif circuit.state is State.CLOSED and not (
+            circuit.watches or self.telling.wants(CallSettled)
+        ):
+            plain = not circuit.judge.windows and self.settings.fail_on_result is None
+            # One permit for all calls, though not the era: their ends are to be counted.
+            self.short = circuit.era if plain else Permit(circuit.era, None)
+        self.refresh_bare()
+
+    def refresh_bare(self) -> None:
+        """Choose the permit of blocks that need no record: those of one era at a time."""
+        short = self.short
+        self.bare = None
+        if short is None or self.blocks:
+            return
+        if not self.bare_blocks or self.bare_permit.era is short.era:
+            self.bare = self.bare_permit = short
+
+    def configure(self, changes: Changes) -> None:
+        """Apply *changes*, all or nothing."""
+        old = self.settings
+        self.settings = new = replace(old, **changes)
+        now = self.clock()
+        with self._lock:
+            if new.trip != old.trip:
+                self.circuit.judge.set_rule(new.trip, now)
+            if new.slow != old.slow:
+                self.circuit.configure(slow=new.slow)
+            self.circuit.recovery = new.recovery
+            self.circuit.checked = new.health_check is not None
+            self.apply(listeners="listeners" in changes)
+
+    def force_state(self, state: State) -> None:
+        """Bring the circuit into *state* by moves of the table."""
+        if state is self.circuit.state:
+            return
+        if state in _ORDERS:
+            self.command(_ORDERS[state], "forced by a test")
+            return
+        if self.circuit.state in (State.FORCED_OPEN, State.DISABLED):
+            self.command(Cause.RESET, "forced by a test")
+        if self.circuit.state is State.CLOSED:
+            self._move(Cause.TRIPPED)
+        elif self.circuit.state is State.HALF_OPEN:
+            self._move(Cause.PROBE_FAILED)
+        if state is State.HALF_OPEN:
+            self._move(Cause.WAIT_OVER)
+
+    def _move(self, cause: Cause) -> None:
+        with self._lock:
+            self.circuit.move(self.circuit.era, cause, self.clock(), "forced by a test")
+            self.refresh()
+        self.follow_up()
+
+    def listen(
+        self, listener: Callable[[Any], object], kinds: tuple[type[Any], ...]
+    ) -> Callable[[], None]:
+        """Tell *listener* events of these kinds; return what ends that."""
+        remove = self.telling.add(listener, kinds)
+        self.refresh()
+
+        def end() -> None:
+            remove()
+            self.refresh()
+
+        return end
+
+    # Looking: changes nothing.
+
+    def admits_all(self) -> bool:
+        """Tell whether no call is rejected."""
+        return self.settings.shadow or self.circuit.state in (State.CLOSED, State.DISABLED)
+
+    def ready_at(self, now: float) -> float | None:
+        """When a call would be admitted if nothing else happened; None: not by itself."""
+        with self._lock:
+            return self.circuit.ready_at(now)
+
+    def snapshot(self) -> Snapshot:
+        """Return one consistent look at everything."""
+        now = self.clock()
+        circuit = self.circuit
+        with self._lock:
+            trial, began = circuit.trial, circuit.era.began
+            return Snapshot(
+                name=self.name,
+                state=circuit.state,
+                seconds_in_state=0.0 if began is None else now - began,
+                reason=circuit.reason,
+                attempt=circuit.attempt,
+                retry_after=circuit.retry_after(now),
+                counts=circuit.counts(now),
+                in_flight=None if trial is None else trial.in_flight(now),
+                window=None if trial is None else trial.progress.window,
+                last_failure=self._failures.last(now),
+                succeeded=circuit.succeeded,
+                failed=circuit.failed,
+                ignored=circuit.ignored,
+                slow=circuit.slow_calls,
+                stale=circuit.stale,
+                rejected=circuit.rejected,
+                opened=circuit.opened,
+                reopened=circuit.reopened,
+            )
+
+
+_ORDERS = {
+    State.CLOSED: Cause.RESET,
+    State.FORCED_OPEN: Cause.FORCED,
+    State.DISABLED: Cause.DISABLED,
+}
+
+# Stands where the guarded function has not given anything to await yet.
+NOT_MADE = cast("Awaitable[Any]", object())
+
+
+def _read(clock: Clock) -> float | None:
+    """Read the clock; None if it cannot be read yet, as trio's outside of ``trio.run``."""
+    try:
+        return clock()
+    except Exception:
+        return None  # only ``seconds_in_state`` of the first era misses it
+
+
+def _refuse(fn: object) -> NoReturn:
+    """Refuse what cannot be called; a coroutine is closed, so that Python need not warn of it."""
+    if inspect.iscoroutine(fn):
+        fn.close()
+        raise TypeError(
+            f"call() makes the coroutine itself, so that none is made when the circuit is open: "
+            f"write breaker.call(fn, ...) instead of breaker.call(fn(...)); got {fn!r}"
+        )
+    raise TypeError(f"call() needs a callable that returns an awaitable, not {fn!r}")
+
+
+def _not_awaitable(fn: object, made: object) -> str:
+    text = (
+        f"call() needs a callable that returns an awaitable; {fn!r} returned "
+        f"{type(made).__name__}, so nothing was guarded"
+    )
+    if inspect.isasyncgen(made):
+        return text + ": decorate async generator functions with @breaker"
+    if isinstance(made, AbstractAsyncContextManager):
+        return text + ": use `async with breaker.entering(...)` for async context managers"
+    return text
+
+
+def _words(rule: TripRule) -> str:
+    """Describe a rule for the log: our rules by their parameters, functions by their names."""
+    name: object = getattr(rule, "__qualname__", None)
+    if isinstance(name, str):
+        return name
+    try:
+        return repr(rule)
+    except Exception:  # a broken __repr__ must not wedge the opening
+        return type(rule).__name__
