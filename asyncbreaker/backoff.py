@@ -88,7 +88,7 @@ class linear:
         checks.number("maximum", self.maximum, finite=False)
 
     def __call__(self, attempt: int, /) -> float:
-        return min(self.maximum, _grown(lambda: self.initial + self.step * (_attempt(attempt) - 1)))
+        return min(self.maximum, _grown(lambda: self.initial + float(self.step) * (_attempt(attempt) - 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +112,8 @@ class exponential:
     def __call__(self, attempt: int, /) -> float:
         if not self.initial:
             return 0.0
-        return min(
-            self.maximum, _grown(lambda: self.initial * self.factor ** (_attempt(attempt) - 1))
-        )
+        factor = float(self.factor)  # the power of an int would be exact, and have no end
+        return min(self.maximum, _grown(lambda: self.initial * factor ** (_attempt(attempt) - 1)))
 
 
 def _grown(formula: Callable[[], float]) -> float:

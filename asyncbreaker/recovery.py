@@ -6,6 +6,7 @@ progress of one stay in HALF_OPEN, which ``begin`` makes.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from asyncbreaker._core import checks
@@ -199,11 +200,13 @@ class SlowStart:
     def good(self, seconds: float | None, alone: bool, in_flight: int, now: float) -> Cause | None:
         if self._first is None:
             self._first = now
-            self._quiet = self.quiet(now)
+            self._quiet = min(self._settings.calm, now - self._trouble)
         self.lead -= self.lead > 0
         self._led_throughout = self._led_throughout and self.lead > 0
+        # Asked before: the answer that completes the yardstick is held to it as well.
+        most = float(self._settings.sample) if self._is_measuring else math.inf
         if seconds is None or self._is_fast(seconds, alone, now - self._first):
-            self._widen(seconds or 0.0)
+            self._widen(seconds or 0.0, most)
         else:
             self.window = max(1.0, self.window - self._settings.backstep)
         return self._end(in_flight, now)
@@ -217,7 +220,7 @@ class SlowStart:
         return Cause.PROBE_FAILED if self._leads_too_long(now) else self._end(in_flight, now)
 
     def quiet(self, now: float) -> float:
-        return min(self._settings.calm, now - self._trouble) if not self._quiet else self._quiet
+        return self._quiet
 
     def _leads_too_long(self, now: float) -> bool:
         lead, sustain, burst, _ = self._limits
@@ -225,8 +228,12 @@ class SlowStart:
             now - self._lead_since >= sustain or self.lead >= burst or self._led_throughout
         )
 
+    @property
+    def _is_measuring(self) -> bool:
+        return len(self._sample) < self._settings.sample
+
     def _is_fast(self, seconds: float, alone: bool, answered_for: float) -> bool:
-        if len(self._sample) < self._settings.sample:
+        if self._is_measuring:
             self._take_sample([*self._sample, seconds])
             return True
         limit = max(self._settings.tolerance * self._mean, self._slowest)
@@ -244,14 +251,13 @@ class SlowStart:
         self._sample = sample
         self._mean, self._slowest = sum(sample) / len(sample), max(sample)
 
-    def _widen(self, seconds: float) -> None:
+    def _widen(self, seconds: float, most: float) -> None:
         if not self._wanted:
             return
         # By 1 per answer the window doubles per round trip; where a call takes
         # longer than a second, by as much as it would have doubled per second.
-        self.window += 2.0 ** min(seconds, LONGEST) - 1.0 if seconds > 1.0 else 1.0
-        if len(self._sample) < self._settings.sample:
-            self.window = min(self.window, float(self._settings.sample))
+        wider = 2.0 ** min(seconds, LONGEST) - 1.0 if seconds > 1.0 else 1.0
+        self.window = min(most, self.window + wider)
 
     def _end(self, in_flight: int, now: float) -> Cause | None:
         self._ended += 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
@@ -63,7 +63,7 @@ class ManualClock:
 
 
 @contextmanager
-def record(breaker: CircuitBreaker) -> Iterator[list[Event]]:
+def record(breaker: CircuitBreaker) -> Generator[list[Event]]:
     """Collect every event of *breaker*, of all kinds, in a list."""
     events: list[Event] = []
     remove = breaker.add_listener(events.append, StateChanged, CallRejected, CallSettled)
@@ -79,6 +79,4 @@ def force_state(breaker: CircuitBreaker, state: State) -> None:
     OPEN asks the backoff, as every opening does; HALF_OPEN has no probe in flight yet.
     Nothing happens if it is in that state.
     """
-    if not isinstance(state, State):
-        raise TypeError(f"state must be a State, not {state!r}")
-    breaker._runner.force_state(state)  # pyright: ignore[reportPrivateUsage]  # no user has a use for it
+    breaker._runner.force_state(State(state))  # pyright: ignore[reportPrivateUsage]  # no user has a use for it

@@ -56,6 +56,12 @@ def count(name: str, value: object) -> int:
     return value
 
 
+def instance(name: str, value: object, kinds: type | tuple[type, ...], wanted: str) -> None:
+    """Refuse what is none of *kinds*; *wanted* says in words what they are."""
+    if not isinstance(value, kinds):
+        raise TypeError(f"{name} must be {wanted}, not {value!r}")
+
+
 def function(name: str, value: object) -> None:
     """Refuse what cannot be called, and coroutine functions, which would never be awaited."""
     if not callable(value):

@@ -79,10 +79,11 @@ class Judge:
         self.rule = rule
         self.limits = lead_limits(rule)
         self._leaves = tuple((leaf, self._window_of(leaf)) for leaf in leaves(rule))
-        old, self.windows = self.windows, {}
-        for spec in (spec for _, spec in self._leaves if spec is not None):
-            if spec not in self.windows:
-                self.windows[spec] = self._window(spec, old, now)
+        specs = dict.fromkeys(spec for _, spec in self._leaves if spec is not None)
+        # Windows of the same size first, so that no other takes them over.
+        same = {spec: self.windows.pop(spec) for spec in specs if spec in self.windows}
+        old = self.windows
+        self.windows = {spec: same.get(spec) or self._window(spec, old, now) for spec in specs}
 
     def add(self, *, success: bool, failure: bool, slow: bool, now: float) -> Entries:
         """Enter a call in every window; return where it stands."""
@@ -110,24 +111,26 @@ class Judge:
 
     def says_yes(self, views: Sequence[Counts]) -> bool:
         """Ask the rule. A part that raises means no for itself; the others are still asked."""
-        return self._ask(self.rule, iter(views))
+        reason = self._ask(self.rule, iter(views))
+        if reason is not None:
+            self.reason = reason
+        return reason is not None
 
-    def _ask(self, rule: TripRule, views: Iterator[Counts]) -> bool:
+    def _ask(self, rule: TripRule, views: Iterator[Counts]) -> TripRule | None:
+        """Return what says yes: *rule*, or the one part of it that made it so; None for no."""
         if isinstance(rule, Combination):
             # A list: every part takes its own view, so none may be left out.
             answers = [self._ask(part, views) for part in rule.parts]
-            if all(answers):
-                self.reason = rule
-            return rule.combine(answers)
+            reasons = [answer for answer in answers if answer is not None]
+            if not rule.combine(answer is not None for answer in answers):
+                return None
+            return reasons[0] if len(reasons) == 1 else rule
         counts = next(views)
         try:
-            yes = bool(rule(counts))
+            return rule if rule(counts) else None
         except Exception as error:
             self._complain(rule, error)
-            return False
-        if yes:
-            self.reason = rule
-        return yes
+            return None
 
     def _counts(self, spec: WindowSpec | None, era: Era, now: float) -> Counts:
         totals = Totals(0, 0, 0, 0) if spec is None else self.windows[spec].totals(now)
@@ -138,9 +141,7 @@ class Judge:
         return spec if spec is None or isinstance(spec, WindowSpec) else self._default_window
 
     def _window(self, spec: WindowSpec, old: dict[WindowSpec, Window], now: float) -> Window:
-        """Take over *old*'s window of this size, else of this kind, else start an empty one."""
-        if spec in old:
-            return old.pop(spec)
+        """Take over one of *old* that is of this kind, else start an empty one."""
         for other, window in old.items():
             if spec.refit(window, now):
                 del old[other]

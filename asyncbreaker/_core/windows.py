@@ -149,9 +149,13 @@ class TimeWindow:
 
     def amend(self, entry: float, *, failure: bool, now: float) -> None:
         newest = self._expire(now)
-        index = min(floor(entry / self._width), newest)
-        if index > newest - len(self._buckets):
-            self._count(index, (0, not failure, failure, 0))
+        latest, size = min(floor(entry / self._width), newest), len(self._buckets)
+        # Down from its date: a resize files what it keeps under an earlier one.
+        for index in range(latest, newest - size, -1):
+            calls, successes, failures, _ = self._buckets[index % size]
+            if calls > successes + failures:
+                self._count(index, (0, not failure, failure, 0))
+                return
 
     def totals(self, now: float) -> Totals:
         self._expire(now)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import dis
+import sys
 from itertools import islice
 from types import FrameType
 
 from asyncbreaker._core.permits import Era, Permit
+
+# Documented, and cheaper than inspect.currentframe().f_back.
+caller = sys._getframe  # pyright: ignore[reportPrivateUsage]
 
 MOST = 10_000  # blocks entered by a helper and never left that way, before the oldest are dropped
 

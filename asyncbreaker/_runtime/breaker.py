@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager
@@ -25,6 +24,7 @@ from weakref import WeakSet
 from asyncbreaker._core import checks
 from asyncbreaker._core.states import Cause, State
 from asyncbreaker._runtime.backend import Clock, checkpoint
+from asyncbreaker._runtime.blocks import caller
 from asyncbreaker._runtime.guard import Entering, Guard
 from asyncbreaker._runtime.matching import Matcher
 from asyncbreaker._runtime.runner import NOT_MADE, Runner
@@ -180,7 +180,7 @@ class CircuitBreaker:
         if runner.bare is not None:
             runner.bare_blocks += 1
             return
-        frame = sys._getframe(1)
+        frame = caller(1)
         permit = runner.short or runner.admit()
         if permit.check:
             permit = await runner.check_health(permit)
@@ -194,7 +194,7 @@ class CircuitBreaker:
     ) -> None:
         runner = self._runner
         if runner.blocks or not runner.bare_blocks:
-            runner.leave_block(sys._getframe(1), exc)
+            runner.leave_block(caller(1), exc)
             return
         runner.bare_blocks -= 1
         permit = runner.bare_permit
@@ -419,12 +419,7 @@ def live_breakers() -> list[CircuitBreaker]:
 
 def clock_of(breaker: CircuitBreaker) -> Clock:
     """Return the breaker's clock, for whoever dates something about it."""
-    return breaker._runner.clock
-
-
-def force_state(breaker: CircuitBreaker, state: State) -> None:
-    """See ``testing.force_state``."""
-    breaker._runner.force_state(state)
+    return breaker._runner.clock  # pyright: ignore[reportPrivateUsage]  # of this file
 
 
 def _checked_name(name: object) -> str:
@@ -436,12 +431,10 @@ def _checked_name(name: object) -> str:
 
 
 def _has_async_call(fn: object) -> bool:
-    return not isinstance(fn, type) and inspect.iscoroutinefunction(
-        getattr(type(fn), "__call__", None)
-    )
+    return callable(fn) and inspect.iscoroutinefunction(type(fn).__call__)
 
 
 def _decorator_hint(fn: object) -> str:
-    if isinstance(fn, (classmethod, staticmethod)):
+    if type(fn) in (classmethod, staticmethod):
         return f": put @{type(fn).__name__} above @breaker"
     return ": a function that is not async would never be judged"

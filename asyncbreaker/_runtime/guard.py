@@ -25,7 +25,7 @@ class Guard:
     another task than it was entered from.
     """
 
-    __slots__ = ("_permit", "_runner", "_settled")
+    __slots__ = ("_permit", "_runner")
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner

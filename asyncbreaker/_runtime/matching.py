@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from asyncbreaker._core import checks
 from asyncbreaker._core.states import Outcome
@@ -18,11 +18,12 @@ Complain = Callable[[object, Exception], None]
 
 def check_matcher(name: str, matcher: object) -> None:
     """Refuse what is no matcher, and types that are never judged."""
-    if isinstance(matcher, (type, tuple)):
-        for kind in _types(matcher):
-            _check_type(name, kind)
-    else:
+    types = _types(matcher)
+    if types is None:
         checks.function(name, matcher)
+    else:
+        for kind in types:
+            _check_type(name, kind)
 
 
 def _check_type(name: str, kind: object) -> None:
@@ -34,10 +35,14 @@ def _check_type(name: str, kind: object) -> None:
         )
 
 
-def _types(matcher: object) -> tuple[Any, ...]:
-    if isinstance(matcher, tuple):
-        return matcher
-    return (matcher,) if isinstance(matcher, type) else ()
+def _types(matcher: object) -> tuple[type[BaseException], ...] | None:
+    """Return the types that *matcher* names; None for a predicate."""
+    if isinstance(matcher, type):
+        return (cast("type[BaseException]", matcher),)
+    return cast("tuple[type[BaseException], ...]", matcher) if isinstance(matcher, tuple) else None
+
+
+_SPECIAL: tuple[type[BaseException], ...] = (BaseExceptionGroup, RejectedError)
 
 
 class Matching:
@@ -61,7 +66,7 @@ class Matching:
 
     def of_error(self, error: BaseException) -> Outcome:
         """Judge what was raised; never raises itself."""
-        if self._plain and not isinstance(error, (BaseExceptionGroup, RejectedError)):
+        if self._plain and not isinstance(error, _SPECIAL):
             return Outcome.FAILURE if isinstance(error, Exception) else Outcome.IGNORED
         try:
             outcomes = {self._of_leaf(leaf) for leaf in _leaves(error)}
@@ -111,24 +116,25 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
     while waiting:
         here = waiting.pop()
         if isinstance(here, BaseExceptionGroup):
-            waiting.extend(here.exceptions)
+            waiting.extend(cast("BaseExceptionGroup[BaseException]", here).exceptions)
         else:
             yield here
 
 
 def _named_rejections(matcher: Matcher) -> tuple[type[RejectedError], ...]:
-    return tuple(kind for kind in _types(matcher) if issubclass(kind, RejectedError))
+    return tuple(kind for kind in _types(matcher) or () if issubclass(kind, RejectedError))
 
 
 def _predicate(matcher: Matcher) -> Callable[[Exception], bool]:
-    if isinstance(matcher, (type, tuple)):
-        types = _types(matcher)
+    types = _types(matcher)
+    if types is not None:
         return lambda error: isinstance(error, types)
+    predicate = cast("Callable[[Exception], bool]", matcher)
 
     def matches(error: Exception) -> bool:
         try:
-            return bool(matcher(error))
+            return bool(predicate(error))
         except Exception as raised:
-            raise _PredicateError(matcher, raised) from None
+            raise _PredicateError(predicate, raised) from None
 
     return matches

@@ -71,13 +71,11 @@ class Registry:
             return [(key, breaker) for key, (breaker, _) in self._used.items()]
 
     def _make(self, key: str) -> CircuitBreaker:
-        if not isinstance(key, str):
-            raise TypeError(f"key must be a string, not {key!r}")
+        checks.instance("key", key, str, "a string")
         with self._lock:
             self._make_room(key)  # before the factory runs: a full registry makes nothing
         breaker = self._factory(key)
-        if not isinstance(breaker, CircuitBreaker):
-            raise TypeError(f"factory must return a CircuitBreaker, not {breaker!r}")
+        checks.instance("what factory returns", breaker, CircuitBreaker, "a CircuitBreaker")
         return breaker
 
     def _find(self, key: str) -> CircuitBreaker | None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any, NoReturn, cast
 
+from asyncbreaker._core import checks
 from asyncbreaker._core.circuit import Circuit
 from asyncbreaker._core.permits import Era, Permit
 from asyncbreaker._core.rules import Judge
@@ -286,8 +287,7 @@ class Runner:
         self.follow_up()
 
     def command(self, cause: Cause, reason: str) -> None:
-        if not isinstance(reason, str):
-            raise TypeError(f"reason must be a string, not {reason!r}")
+        checks.instance("reason", reason, str, "a string")
         with self._lock:
             self.circuit.command(cause, self.clock(), reason)
             self.refresh()

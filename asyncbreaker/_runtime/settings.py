@@ -35,10 +35,8 @@ class Settings:
     def __post_init__(self) -> None:
         check_rule("trip", self.trip)
         check_backoff("backoff", self.backoff)
-        if not isinstance(self.recovery, (probing, slow_start)):
-            raise TypeError(
-                f"recovery must be slow_start(...) or probing(...), not {self.recovery!r}"
-            )
+        wanted = "slow_start(...) or probing(...)"
+        checks.instance("recovery", self.recovery, (slow_start, probing), wanted)
         check_matcher("fail_on", self.fail_on)
         check_matcher("succeed_on", self.succeed_on)
         if self.fail_on_result is not None:
@@ -46,8 +44,7 @@ class Settings:
         self._check_slow()
         if self.health_check is not None and not callable(self.health_check):
             raise TypeError(f"health_check must be callable, not {self.health_check!r}")
-        if not isinstance(self.shadow, bool):
-            raise TypeError(f"shadow must be True or False, not {self.shadow!r}")
+        checks.instance("shadow", self.shadow, bool, "True or False")
         object.__setattr__(self, "listeners", _listeners(self.listeners))
 
     def _check_slow(self) -> None:
@@ -62,8 +59,7 @@ class Settings:
 
 
 def _listeners(listeners: Iterable[Listener]) -> tuple[Listener, ...]:
-    if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
-        raise TypeError(f"listeners must be an iterable of functions, not {listeners!r}")
+    checks.instance("listeners", listeners, Iterable, "an iterable of functions")
     checked = tuple(listeners)
     for listener in checked:
         check_listener("listeners", listener)

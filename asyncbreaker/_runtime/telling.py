@@ -14,7 +14,7 @@ from asyncbreaker._runtime.backend import Signal
 from asyncbreaker._runtime.matching import Complain
 from asyncbreaker.events import CallRejected, CallSettled, Event, StateChanged
 
-KINDS = (StateChanged, CallRejected, CallSettled)
+KINDS: tuple[type[Any], ...] = (StateChanged, CallRejected, CallSettled)
 BUFFER = 1000  # events that a stream keeps for a consumer that sleeps
 
 E = TypeVar("E", bound=Event)
@@ -34,7 +34,7 @@ def check_listener(name: str, listener: object) -> None:
 def check_kinds(kinds: tuple[object, ...]) -> tuple[type[Any], ...]:
     """Return the kinds of events asked for, ``StateChanged`` where none is named."""
     for kind in kinds:
-        if kind not in KINDS:
+        if not any(kind is known for known in KINDS):
             names = ", ".join(known.__name__ for known in KINDS)
             raise TypeError(f"kinds must be event classes ({names}), not {kind!r}")
     return tuple(kind for kind in KINDS if kind in kinds) or (StateChanged,)
