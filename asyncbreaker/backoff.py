@@ -88,7 +88,9 @@ class linear:
         checks.number("maximum", self.maximum, finite=False)
 
     def __call__(self, attempt: int, /) -> float:
-        return min(self.maximum, _grown(lambda: self.initial + float(self.step) * (_attempt(attempt) - 1)))
+        return min(
+            self.maximum, _grown(lambda: self.initial + float(self.step) * (_attempt(attempt) - 1))
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,13 +63,15 @@ class CircuitOpenError(RejectedError):
         retry_after: float | None = None,
         last_failure: FailureSummary | None = None,
     ) -> None:
-        # The arguments are kept as they are: that is what pickle and copy hand
-        # to the constructor. The text is made only when somebody reads it.
-        super().__init__(breaker, reason, retry_after, last_failure)
+        # The text is made only when somebody reads it: most rejections are not read.
         self.breaker = breaker
         self.reason = reason
         self.retry_after = retry_after
         self.last_failure = last_failure
+
+    def __reduce__(self) -> tuple[type[CircuitOpenError], tuple[object, ...], dict[str, object]]:
+        arguments = self.breaker, self.reason, self.retry_after, self.last_failure
+        return type(self), arguments, self.__dict__
 
     def __str__(self) -> str:
         match self.reason:

@@ -77,8 +77,8 @@ class Probing:
     def has_place(self, in_flight: int, now: float) -> bool:
         return in_flight < self._settings.probes
 
-    def admit(self, in_flight: int) -> None:
-        """Nothing moves."""
+    def admit(self, in_flight: int) -> bool:
+        return False
 
     def reject(self, now: float) -> None:
         """Nothing moves."""
@@ -188,10 +188,11 @@ class SlowStart:
     def has_place(self, in_flight: int, now: float) -> bool:
         return in_flight < self.window or (self._first is None and now >= self._ask_at)
 
-    def admit(self, in_flight: int) -> None:
+    def admit(self, in_flight: int) -> bool:
         if in_flight >= self.window:  # the probe hangs: ask again, as after an opening
             self.attempt += 1
             self.asking = True
+        return self.window <= 1.0
 
     def reject(self, now: float) -> None:
         self._wanted = True

@@ -11,14 +11,15 @@ def number(name: str, value: object, *, finite: bool = True) -> float:
     # bool is an int to Python, but slow=True is a slip, not one second.
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number, not {value!r}")
-    if math.isnan(value) or value < 0 or (finite and math.isinf(value)):
+    try:
+        checked = float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be a finite number, not an int beyond float") from None
+    if math.isnan(checked) or checked < 0 or (finite and math.isinf(checked)):
         raise ValueError(
             f"{name} must be a {'finite ' if finite else ''}number, at least 0, not {value!r}"
         )
-    try:
-        return float(value)
-    except OverflowError:
-        raise ValueError(f"{name} must be a finite number, not an int beyond float") from None
+    return checked
 
 
 def positive(name: str, value: object, *, finite: bool = True) -> float:

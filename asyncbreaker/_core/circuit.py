@@ -24,6 +24,10 @@ from asyncbreaker._core.rules import Judge
 from asyncbreaker._core.states import TRANSITIONS, Cause, Outcome, Reason, State
 from asyncbreaker._core.windows import Counts, Window
 
+# Looking a member up costs more than a global.
+SUCCESS, FAILURE, IGNORED = Outcome
+CLOSED, OPEN, HALF_OPEN, FORCED_OPEN, DISABLED = State
+
 SAME_TROUBLE = 10.0  # seconds after closing in which a trip belongs to the same trouble
 
 
@@ -65,7 +69,7 @@ class Circuit:
         self.checked = checked  # a health check is asked before the first probe
         self._default_wait = default_wait
 
-        self.state = State.CLOSED
+        self.state = CLOSED
         self.era = Era(began)
         self.void = Era(None)  # the permit of calls that are not recorded
         self.trial: Trial | None = None  # while HALF_OPEN
@@ -79,6 +83,7 @@ class Circuit:
 
         self._running = None if slow is None else Running(slow)
         self._retired: list[Running] = []  # calls that were admitted under another ``slow``
+        self.due = math.inf  # no running call becomes slow before
 
         self._attempt = 1  # of the last opening
         self._opening = Counts()  # those at the last opening
@@ -104,22 +109,31 @@ class Circuit:
         """Return the permit of a call that *era* has admitted, timed from now on."""
         if self._running is None:
             return Permit(era, now)
-        permit = Permit(era, now, self._running.limit)
-        self._running.enter(permit)
+        permit = self._running.enter(era, now)
+        if permit.due < self.due:
+            self.due = permit.due
         return permit
+
+    def refuses(self, now: float) -> bool:
+        """Tell, and count, whether a call is rejected because the wait is not over."""
+        if self.state is not OPEN or self._wait_over(now):
+            return False
+        self.reject()
+        return True
 
     def admit(self, now: float) -> Era | Permit | None:
         """Return a permit for a call that comes now; None: it is rejected."""
-        if self.state is State.CLOSED:
+        if self.state is CLOSED:
             return self.enter(self.era, now)
-        if self.state is State.DISABLED:
+        if self.state is DISABLED:
             return self.void
-        if self.state is State.OPEN and self._wait_over(now):
+        if self.state is OPEN and self._wait_over(now):
             self.move(self.era, Cause.WAIT_OVER, now)
         if self.trial is not None and self.trial.may_enter(now):
             permit = self.enter(self.era, now)
             self.trial.enter(permit)
-            self._ask_again(self.trial, now)
+            if self.trial.progress.asking:
+                self._ask_again(self.trial, now)
             return permit
         self.reject()
         return None
@@ -133,21 +147,23 @@ class Circuit:
         """When a call would be admitted if nothing else happened; None: not by itself."""
         if self.trial is not None:
             return self.trial.ready_at(now)
-        if self.state is State.OPEN and not self._wait_over(now):
+        if self.state is OPEN and not self._wait_over(now):
             return self._until
-        return None if self.state is State.FORCED_OPEN else now
+        return None if self.state is FORCED_OPEN else now
 
     def why(self, now: float) -> tuple[Reason, float | None]:
         """Why a call is rejected now, and in how many seconds one may be admitted."""
-        if self.state is State.OPEN:
+        if self.state is OPEN:
             return Reason.OPEN, self.retry_after(now)
         return Reason.HALF_OPEN if self.trial is not None else Reason.FORCED, None
 
     def retry_after(self, now: float) -> float | None:
         """Seconds until the wait is over; None unless OPEN."""
-        if self.state is not State.OPEN:
+        if self.state is not OPEN:
             return None
-        seconds = max(0.0, self._until - now)
+        seconds = self._until - now
+        if seconds < 0.0:
+            return 0.0
         while now + seconds < self._until:  # rounded up: who waits so long is not too early
             seconds = math.nextafter(seconds, math.inf)
         return seconds
@@ -171,6 +187,24 @@ class Circuit:
         era.lead -= era.lead > 0
         era.succeeded += 1
 
+    def succeed_in_time(self, permit: Permit, now: float) -> bool:
+        """Settle a success in CLOSED if it is not slow and no window counts; else do nothing."""
+        era = permit.era
+        if (
+            now >= permit.due
+            or era is not self.era
+            or self.state is not CLOSED
+            or permit.entries is not None
+            or self.judge.windows
+        ):
+            return False
+        permit.done = True
+        era.run = 0  # also without a lead: a marked call that fails moves the run alone
+        if era.lead:
+            era.lead -= 1
+        era.succeeded += 1
+        return True
+
     def settle(
         self, permit: Era | Permit, outcome: Outcome, now: float, pause: float | None = None
     ) -> Cause | None:
@@ -179,20 +213,24 @@ class Circuit:
         *pause*: seconds for which the dependency asked to be left alone.
         """
         era = permit.era
-        if isinstance(permit, Permit):
-            permit.done = True
+        own = permit if isinstance(permit, Permit) else None
+        if own is not None:
+            own.done = True
         if era is not self.era:
             self.stale += era is not self.void
             return None  # the circuit has moved on: this says nothing about the present
-        slow = isinstance(permit, Permit) and permit.entries is None and permit.is_slow(now)
-        self._total(outcome, slow)
-        cause = (
-            self._settle_closed(permit, outcome, slow, now)
-            if self.trial is None
-            else self.trial.settle(permit, outcome, slow, now)
-            if isinstance(permit, Permit)
-            else None
-        )
+        slow = own is not None and own.entries is None and own.is_slow(now)
+        self.slow_calls += slow
+        if outcome is SUCCESS:
+            era.succeeded += 1
+        elif outcome is FAILURE:
+            self.failed += 1
+        else:
+            self.ignored += 1
+        if self.trial is None:
+            cause = self._settle_closed(era, own, outcome, slow, now)
+        else:
+            cause = None if own is None else self.trial.settle(own, outcome, slow, now)
         if pause is not None:
             self._pause = pause
             return Cause.RETRY_AFTER
@@ -200,14 +238,16 @@ class Circuit:
 
     def overdue(self, now: float) -> Permit | None:
         """Take the next running call that has become slow, to be given to ``mark``."""
-        if self._running is not None and (permit := self._running.overdue(now)) is not None:
-            return permit
-        for running in self._retired:
+        watched = self._watched()
+        for running in watched:
             if (permit := running.overdue(now)) is not None:
                 return permit
-        if self._retired:
-            self._retired = [running for running in self._retired if len(running)]
+        self._retired = [running for running in self._retired if len(running)]
+        self.due = min((running.due for running in watched), default=math.inf)
         return None
+
+    def _watched(self) -> list[Running]:
+        return [*self._retired, self._running] if self._running is not None else self._retired
 
     def mark(self, permit: Permit, now: float) -> Cause | None:
         """Count a call as slow while it still runs; answers as ``settle`` does."""
@@ -221,10 +261,11 @@ class Circuit:
 
     def answer(self, permit: Permit, now: float) -> Cause | None:
         """Take the first item of a stream, which ends its duration; answers as ``settle`` does."""
-        permit.answered = now - permit.began
+        slow = permit.is_slow(now)
+        permit.answered = now - permit.started
         if permit.era is not self.era or permit.entries is not None:
             return None
-        if permit.is_slow(now):
+        if slow:
             return self.mark(permit, now)
         return None if self.trial is None else self.trial.answer(permit, now)
 
@@ -236,29 +277,29 @@ class Circuit:
         return self.trial.end_check(permit, passed, now)
 
     def _settle_closed(
-        self, permit: Era | Permit, outcome: Outcome, slow: bool, now: float
+        self, era: Era, own: Permit | None, outcome: Outcome, slow: bool, now: float
     ) -> Cause | None:
-        era, failure = permit.era, outcome is Outcome.FAILURE
-        if outcome is not Outcome.IGNORED:
+        failure = outcome is FAILURE
+        if outcome is not IGNORED:
             era.run = era.run + 1 if failure else 0
-        if isinstance(permit, Permit) and permit.entries is not None:
-            return self._amend(permit.entries, outcome, now)
-        if outcome is Outcome.IGNORED and not slow:
+        if own is not None and own.entries is not None:
+            return self._amend(own.entries, outcome, now)
+        if outcome is IGNORED and not slow:
             return None
-        success = outcome is Outcome.SUCCESS
-        self.judge.add(success=success, failure=failure, slow=slow, now=now)
+        self.judge.count(outcome is SUCCESS, failure, slow, now)
         if failure or slow:
             return self._bad(era, now)
-        era.lead -= era.lead > 0
+        if era.lead:
+            era.lead -= 1
         return None  # only a bad call opens: a success that completes a minimum must not
 
     def _amend(
         self, entries: list[tuple[Window, float]], outcome: Outcome, now: float
     ) -> Cause | None:
         """Take the end of a call that was counted, and moved the lead, when it was marked slow."""
-        if outcome is Outcome.IGNORED:
+        if outcome is IGNORED:
             return None
-        failure = outcome is Outcome.FAILURE
+        failure = outcome is FAILURE
         self.judge.amend(entries, failure=failure, now=now)
         return Cause.TRIPPED if failure else None
 
@@ -268,16 +309,6 @@ class Circuit:
         era.lead += 1
         era.last_bad = now
         return Cause.TRIPPED
-
-    def _total(self, outcome: Outcome, slow: bool) -> None:
-        self.slow_calls += slow
-        match outcome:
-            case Outcome.SUCCESS:
-                self.era.succeeded += 1
-            case Outcome.FAILURE:
-                self.failed += 1
-            case Outcome.IGNORED:
-                self.ignored += 1
 
     # Moves.
 
@@ -363,14 +394,14 @@ class Circuit:
                 trouble = now if self._trouble is None else self._trouble
                 progress = self.recovery.begin(now, self._attempt, trouble, self.judge.limits)
                 self.trial = Trial(self.era, progress, self.recovery.lease, checked=self.checked)
-                self._ask_again(self.trial, now)
+                if progress.asking:
+                    self._ask_again(self.trial, now)
             case State.FORCED_OPEN | State.DISABLED:
                 pass
 
     def _ask_again(self, trial: Trial, now: float) -> None:
-        if trial.progress.asking:
-            trial.progress.asking = False
-            self._ask_backoff(trial.progress.attempt, now)
+        trial.progress.asking = False
+        self._ask_backoff(trial.progress.attempt, now)
 
     def _ask_backoff(self, attempt: int, now: float) -> None:
         self.asking = Asking(self.era, attempt, now)
@@ -394,7 +425,7 @@ class Circuit:
         """How many openings in a row; 1 while closed."""
         if self.trial is not None:
             return self.trial.progress.attempt
-        return self._attempt if self.state is State.OPEN else 1
+        return self._attempt if self.state is OPEN else 1
 
     @property
     def trouble(self) -> float | None:

@@ -9,6 +9,9 @@ from asyncbreaker._core.rules import LeadLimits
 from asyncbreaker._core.states import Cause, Outcome
 
 
+_, FAILURE, IGNORED = Outcome  # looking a member up costs more than a global
+
+
 class Progress(Protocol):
     """How far one recovery has come. Every method is pure but for the progress itself."""
 
@@ -44,8 +47,9 @@ class Progress(Protocol):
         """Tell whether a call would be admitted; changes nothing."""
         ...
 
-    def admit(self, in_flight: int) -> None:
-        """Take note of a call that is admitted."""
+    def admit(self, in_flight: int) -> bool:
+        """Take note of a call that is admitted; tell whether one in flight is allowed."""
+        ...
 
     def reject(self, now: float) -> None:
         """Take note of a call that is rejected."""
@@ -91,18 +95,19 @@ class Trial:
 
     def may_enter(self, now: float) -> bool:
         """Tell whether the call that comes now gets a place; if not, it counts as rejected."""
-        self._places.expire(now)
-        if self._has_place(len(self._places), now):
+        places = self._places
+        places.expire(now)
+        if self._has_place(len(places), now):
             return True
         self.progress.reject(now)
         return False
 
     def enter(self, permit: Permit) -> None:
         """Give *permit* the place that ``may_enter`` has found."""
-        permit.check = self._check_due
-        if not self._check_due:
-            permit.alone = (self.progress.window or 0.0) <= 1.0
-            self.progress.admit(len(self._places))
+        if self._check_due:
+            permit.check = True
+        elif self.progress.admit(len(self._places)):
+            permit.alone = True
         self._places.take(permit)
 
     def ready_at(self, now: float) -> float | None:
@@ -130,14 +135,13 @@ class Trial:
     def settle(self, permit: Permit, outcome: Outcome, slow: bool, now: float) -> Cause | None:
         """Take the end of a probe, also of one that has outlived its lease."""
         self._places.give_back(permit)
-        in_flight, failure = len(self._places), outcome is Outcome.FAILURE
         if permit.entries is not None:
             return None  # its mark was its answer
-        if failure or slow:
-            return self.progress.bad(in_flight, now)
-        if outcome is Outcome.IGNORED or permit.answered is not None:
+        if slow or outcome is FAILURE:
+            return self.progress.bad(len(self._places), now)
+        if outcome is IGNORED or permit.answered is not None:
             return None
-        return self.progress.good(permit.seconds(now), permit.alone, in_flight, now)
+        return self.progress.good(now - permit.started, permit.alone, len(self._places), now)
 
     def end_check(self, permit: Permit, passed: bool | None, now: float) -> Cause | None:
         """Take the health check's end; *passed* is None when its caller was cancelled."""

@@ -6,6 +6,7 @@ timed, or holds a place in HALF_OPEN) gets a ``Permit`` of its own.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from itertools import takewhile
@@ -18,9 +19,7 @@ class Era:
 
     __slots__ = ("began", "blocks", "last_bad", "lead", "run", "since", "succeeded")
 
-    # Only a permit of its own is timed, and may be the health check's.
-    started: float | None = None
-    check = False
+    check = False  # only a permit of its own may be the health check's
 
     def __init__(self, began: float | None) -> None:
         self.began = began  # None: the clock could not be read yet
@@ -42,48 +41,30 @@ class Era:
 class Permit:
     """The right to make one admitted call."""
 
-    __slots__ = (
-        "alone",
-        "answered",
-        "check",
-        "done",
-        "entries",
-        "era",
-        "limit",
-        "started",
-        "succeeded",
-    )
-
+    # Most calls leave these alone, so that making a permit sets three fields.
     lead = 1  # never the short path: see Era.lead
+    succeeded = 0  # of the era; here so that both kinds have it
+    done = False  # settled
+    entries: list[tuple[Window, float]] | None = None  # in the windows, once marked slow
+    answered: float | None = None  # a stream: seconds to its first item
+    alone = False  # a probe: it came while one call in flight was allowed
+    check = False  # a probe: the health check is asked first
+    timed = True
 
-    def __init__(self, era: Era, started: float | None, limit: float | None = None) -> None:
+    def __init__(self, era: Era, started: float, due: float = math.inf) -> None:
         self.era = era
         self.started = started
-        self.limit = limit  # seconds from which the call is slow
-        self.entries: list[tuple[Window, float]] | None = None  # once it is marked slow
-        self.answered: float | None = None  # a stream: seconds to its first item
-        self.done = False  # settled
-        self.alone = False  # a probe: it came while one call in flight was allowed
-        self.check = False  # a probe: ask the health check first
-        self.succeeded = 0  # of the era; here so that both kinds have it
-
-    @property
-    def began(self) -> float:
-        """When it was admitted; for a probe, which is always timed."""
-        return self.started or 0.0
+        self.due = due  # from when on it is slow
 
     def seconds(self, now: float) -> float | None:
         """For how long it has run, a stream until its first item; None if it is not timed."""
-        if self.answered is not None or self.started is None:
-            return self.answered
-        return now - self.started
+        if self.answered is None and self.timed:
+            return now - self.started
+        return self.answered
 
     def is_slow(self, now: float) -> bool:
-        """Tell whether it has run for its limit or longer."""
-        if self.limit is None:
-            return False
-        seconds = self.seconds(now)
-        return seconds is not None and seconds >= self.limit
+        """Tell whether it has become slow; a stream whose first item is there no more does."""
+        return now >= self.due and self.answered is None
 
 
 class Running:
@@ -91,29 +72,36 @@ class Running:
 
     def __init__(self, limit: float) -> None:
         self.limit = limit
+        self.due = math.inf  # nothing becomes slow before
         self._calls: deque[Permit] = deque()
         self._room = 64
 
-    def enter(self, permit: Permit) -> None:
-        """Add a call that begins now. What ended is swept out now and then, at a constant price."""
+    def enter(self, era: Era, now: float) -> Permit:
+        """Return the permit of a call that begins now."""
+        permit = Permit(era, now, now + self.limit)
         self._calls.append(permit)
-        if len(self._calls) > self._room:
+        if permit.due < self.due:
+            self.due = permit.due
+        if len(self._calls) > self._room:  # sweeps out what has ended, at a constant price
             self._calls = deque(call for call in self._calls.copy() if not call.done)
             self._room = max(64, 2 * len(self._calls))
+        return permit
 
     def overdue(self, now: float) -> Permit | None:
-        """Take out the oldest call that has run for the limit or longer."""
+        """Take out the oldest call that has become slow and still runs."""
         # No lock: of two threads that look at once one finds the queue empty or
         # has taken what it did not look at, and puts that back.
         calls = self._calls
         try:
-            while (permit := calls[0]).done or permit.answered is not None or permit.is_slow(now):
+            while (permit := calls[0]).done or now >= permit.due:
                 if (taken := calls.popleft()) is not permit:
                     calls.appendleft(taken)
                 elif not permit.done and permit.answered is None:
                     return permit
         except IndexError:
-            pass  # empty
+            self.due = math.inf
+        else:
+            self.due = permit.due
         return None
 
     def __len__(self) -> int:
@@ -139,7 +127,7 @@ class Places:
 
     def expire(self, now: float) -> None:
         """Free the places whose lease is over."""
-        for _ in range(len(self._held) - self.taken(now)):
+        while self._held and next(iter(self._held)).started + self.lease <= now:
             self._held.popitem(last=False)
 
     def next_end(self, now: float) -> float | None:
@@ -151,7 +139,7 @@ class Places:
         return len(self._held) - sum(1 for _ in takewhile(now.__ge__, self._ends()))
 
     def _ends(self) -> Iterator[float]:
-        return (permit.began + self.lease for permit in self._held)
+        return (permit.started + self.lease for permit in self._held)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -83,14 +83,19 @@ class Judge:
         # Windows of the same size first, so that no other takes them over.
         same = {spec: self.windows.pop(spec) for spec in specs if spec in self.windows}
         old = self.windows
-        self.windows = {spec: same.get(spec) or self._window(spec, old, now) for spec in specs}
+        self.windows = {
+            spec: same[spec] if spec in same else self._window(spec, old, now) for spec in specs
+        }
+        self._running = tuple(self.windows.values())
+
+    def count(self, success: bool, failure: bool, slow: bool, now: float) -> None:
+        """Enter a call that has ended in every window."""
+        for window in self._running:
+            window.add(success, failure, slow, now)
 
     def add(self, *, success: bool, failure: bool, slow: bool, now: float) -> Entries:
         """Enter a call in every window; return where it stands."""
-        return [
-            (window, window.add(success=success, failure=failure, slow=slow, now=now))
-            for window in self.windows.values()
-        ]
+        return [(window, window.add(success, failure, slow, now)) for window in self._running]
 
     def amend(self, entries: Entries, *, failure: bool, now: float) -> None:
         """Add to a call that was entered when it was marked slow how it ended."""
@@ -100,6 +105,7 @@ class Judge:
     def clear(self) -> None:
         """Start counting anew."""
         self.windows = {spec: spec.start() for spec in self.windows}
+        self._running = tuple(self.windows.values())
 
     def counts(self, era: Era, now: float) -> Counts:
         """Return the counts of the leftmost rule that has a window, else run and lead alone."""

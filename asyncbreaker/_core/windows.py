@@ -5,7 +5,6 @@ Both kinds add, amend and read in constant time, and expire on reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from math import floor
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -55,7 +54,7 @@ class Totals(NamedTuple):
 class Window(Protocol):
     """A running window. An entry is named by what ``add`` returned."""
 
-    def add(self, *, success: bool, failure: bool, slow: bool, now: float) -> float: ...
+    def add(self, success: bool, failure: bool, slow: bool, now: float) -> float: ...
     def amend(self, entry: float, *, failure: bool, now: float) -> None: ...
     def totals(self, now: float) -> Totals: ...
 
@@ -73,7 +72,20 @@ class WindowSpec(Protocol):
         ...
 
 
-SUCCESS, FAILURE, SLOW = 1, 2, 4  # what is known of an entry, as bits
+# What is known of an entry, as bits; calls are counted by what is known of them.
+SUCCESS, FAILURE, SLOW = 1, 2, 4
+KINDS = 8
+
+
+def _totals(counted: list[int]) -> Totals:
+    unjudged, success, failure, _, slow, slow_success, slow_failure, _ = counted
+    slow_calls = slow + slow_success + slow_failure
+    return Totals(
+        unjudged + success + failure + slow_calls,
+        success + slow_success,
+        failure + slow_failure,
+        slow_calls,
+    )
 
 
 class CallWindow:
@@ -84,20 +96,20 @@ class CallWindow:
         self._base = self._added = added  # numbers go on where an older window ended
         # Grows up to the size and is then a ring: memory follows the traffic.
         self._entries = bytearray()
-        self._counted = [0, 0, 0]  # successes, failures, slow
+        self._counted = [0] * KINDS
 
-    def add(self, *, success: bool, failure: bool, slow: bool, now: float) -> int:
-        return self._push(SUCCESS * success | FAILURE * failure | SLOW * slow)
+    def add(self, success: bool, failure: bool, slow: bool, now: float) -> int:
+        return self._push(success * SUCCESS | failure * FAILURE | slow * SLOW)
 
     def amend(self, entry: float, *, failure: bool, now: float) -> None:
-        if entry < self._added - len(self._entries):
-            return  # it has left the window
-        bits = FAILURE if failure else SUCCESS
-        self._entries[self._place(int(entry))] |= bits
-        self._count(bits, +1)
+        if entry >= self._added - len(self._entries):  # else it has left the window
+            place = self._place(int(entry))
+            self._counted[self._entries[place]] -= 1
+            self._entries[place] |= FAILURE if failure else SUCCESS
+            self._counted[self._entries[place]] += 1
 
     def totals(self, now: float) -> Totals:
-        return Totals(len(self._entries), *self._counted)
+        return _totals(self._counted)
 
     def resize(self, size: int) -> None:
         """Keep the newest entries, under their numbers."""
@@ -109,26 +121,18 @@ class CallWindow:
 
     def _push(self, bits: int) -> int:
         entry, self._added = self._added, self._added + 1
-        if len(self._entries) < self._size:
-            self._entries.append(bits)
+        entries, counted = self._entries, self._counted
+        if len(entries) < self._size:
+            entries.append(bits)
         else:
-            place = self._place(entry)
-            self._count(self._entries[place], -1)
-            self._entries[place] = bits
-        self._count(bits, +1)
+            place = (entry - self._base) % self._size
+            counted[entries[place]] -= 1
+            entries[place] = bits
+        counted[bits] += 1
         return entry
 
     def _place(self, entry: int) -> int:
         return (entry - self._base) % self._size
-
-    def _count(self, bits: int, sign: int) -> None:
-        counted = self._counted
-        if bits & SUCCESS:
-            counted[0] += sign
-        if bits & FAILURE:
-            counted[1] += sign
-        if bits & SLOW:
-            counted[2] += sign
 
 
 class TimeWindow:
@@ -140,26 +144,30 @@ class TimeWindow:
     def __init__(self, seconds: float, buckets: int) -> None:
         self._width = seconds / buckets
         self._newest: int | None = None  # index of the newest bucket
-        self._buckets = [[0, 0, 0, 0] for _ in range(buckets)]  # calls, successes, failures, slow
-        self._sums = [0, 0, 0, 0]
+        self._buckets = [[0] * KINDS for _ in range(buckets)]
+        self._sums = [0] * KINDS
 
-    def add(self, *, success: bool, failure: bool, slow: bool, now: float) -> float:
-        self._count(self._expire(now), (1, success, failure, slow))
+    def add(self, success: bool, failure: bool, slow: bool, now: float) -> float:
+        bits = success * SUCCESS | failure * FAILURE | slow * SLOW
+        self._buckets[self._expire(now) % len(self._buckets)][bits] += 1
+        self._sums[bits] += 1
         return now
 
     def amend(self, entry: float, *, failure: bool, now: float) -> None:
-        newest = self._expire(now)
-        latest, size = min(floor(entry / self._width), newest), len(self._buckets)
+        newest, size = self._expire(now), len(self._buckets)
+        bits = SLOW | (FAILURE if failure else SUCCESS)
         # Down from its date: a resize files what it keeps under an earlier one.
-        for index in range(latest, newest - size, -1):
-            calls, successes, failures, _ = self._buckets[index % size]
-            if calls > successes + failures:
-                self._count(index, (0, not failure, failure, 0))
+        for index in range(min(floor(entry / self._width), newest), newest - size, -1):
+            bucket = self._buckets[index % size]
+            if bucket[SLOW]:
+                for counted in (bucket, self._sums):
+                    counted[SLOW] -= 1
+                    counted[bits] += 1
                 return
 
     def totals(self, now: float) -> Totals:
         self._expire(now)
-        return Totals(*self._sums)
+        return _totals(self._sums)
 
     def resize(self, seconds: float, buckets: int, now: float) -> None:
         """Keep the buckets that the new size covers, each under the date at which it began."""
@@ -170,27 +178,27 @@ class TimeWindow:
             # By its beginning: so what counts is never older than the window says.
             filed = min(floor(index * self._width / other._width), last)
             if filed > last - buckets:
-                other._count(filed, self._buckets[index % len(self._buckets)])
+                other._add(filed, self._buckets[index % len(self._buckets)])
         vars(self).update(vars(other))
 
     def _expire(self, now: float) -> int:
         """Empty the buckets that *now* has left behind; return the newest index."""
-        index, size = floor(now / self._width), len(self._buckets)
-        if self._newest is None:
-            self._newest = index
-        # A clock that runs backwards finds nothing to do here: the newest stays.
-        for passed in range(max(self._newest, index - size) + 1, index + 1):
-            self._uncount(self._buckets[passed % size])
-        self._newest = max(self._newest, index)
-        return self._newest
+        index, newest = floor(now / self._width), self._newest
+        if newest is not None and index <= newest:
+            return newest  # a clock that runs backwards finds nothing to do either
+        size = len(self._buckets)
+        for passed in range(index if newest is None else max(newest, index - size) + 1, index + 1):
+            self._empty(self._buckets[passed % size])
+        self._newest = index
+        return index
 
-    def _count(self, index: int, added: Iterable[int]) -> None:
+    def _add(self, index: int, counted: list[int]) -> None:
         bucket = self._buckets[index % len(self._buckets)]
-        for kind, number in enumerate(added):
-            bucket[kind] += number
-            self._sums[kind] += number
+        for kind in range(KINDS):
+            bucket[kind] += counted[kind]
+            self._sums[kind] += counted[kind]
 
-    def _uncount(self, bucket: list[int]) -> None:
-        for kind in range(4):
+    def _empty(self, bucket: list[int]) -> None:
+        for kind in range(KINDS):
             self._sums[kind] -= bucket[kind]
             bucket[kind] = 0

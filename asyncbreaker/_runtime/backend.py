@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol, cast
@@ -80,14 +81,16 @@ class LoopLock:
 
     def __init__(self) -> None:
         self._locks: WeakKeyDictionary[object, asyncio.Lock | trio.Lock] = WeakKeyDictionary()
+        self._guard = threading.Lock()  # loops in several threads may ask at once
 
     def here(self) -> asyncio.Lock | trio.Lock:
         """Return the running loop's lock."""
         loop = _current_loop()
-        lock = self._locks.get(loop)
-        if lock is None:
-            self._forget_closed()
-            lock = self._locks[loop] = _new_lock()
+        with self._guard:
+            lock = self._locks.get(loop)
+            if lock is None:
+                self._forget_closed()
+                lock = self._locks[loop] = _new_lock()
         return lock
 
     def _forget_closed(self) -> None:

@@ -32,7 +32,6 @@ class Guard:
         # The permit lives here, not on the breaker and not in a context variable:
         # the block may be left from another task.
         self._permit: Era | Permit | None = None
-        self._settled = False
 
     async def __aenter__(self) -> Guard:
         if self._permit is not None:
@@ -49,9 +48,12 @@ class Guard:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        permit = self._take()
-        if permit is not None:
-            self._runner.leave(permit, exc)
+        permit, self._permit = self._permit, _SETTLED
+        if permit is not _SETTLED and permit is not None:
+            if exc is not None or permit.lead:
+                self._runner.leave(permit, exc)
+            else:
+                permit.succeeded += 1
 
     def success(self) -> None:
         """Settle the call as a success, now."""
@@ -73,19 +75,15 @@ class Guard:
         self._judge(Outcome.IGNORED)
 
     def _judge(self, outcome: Outcome, pause: float | None = None) -> None:
-        permit = self._take()
-        if permit is not None:
+        permit, self._permit = self._permit, _SETTLED
+        if permit is None:
+            self._permit = None
+            raise RuntimeError("enter the guard first: async with breaker.guard() as permit")
+        if permit is not _SETTLED:
             self._runner.settle(permit, outcome, "reported by permit.failure()", pause)
 
-    def _take(self) -> Era | Permit | None:
-        """Return the permit, the first time: it is settled exactly once."""
-        if self._permit is None:
-            raise RuntimeError("enter the guard first: async with breaker.guard() as permit")
-        if self._settled:
-            return None
-        self._settled = True
-        return self._permit
 
+_SETTLED = Era(None)  # stands where the permit of a guard was: it is settled exactly once
 
 LONGEST_PAUSE = 300.0  # seconds; a dependency may not silence its callers for longer
 

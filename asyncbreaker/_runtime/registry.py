@@ -73,7 +73,8 @@ class Registry:
     def _make(self, key: str) -> CircuitBreaker:
         checks.instance("key", key, str, "a string")
         with self._lock:
-            self._make_room(key)  # before the factory runs: a full registry makes nothing
+            if len(self._used) >= self._maximum:
+                self._victim(key)  # a full registry makes nothing; evicted is in ``_add``
         breaker = self._factory(key)
         checks.instance("what factory returns", breaker, CircuitBreaker, "a CircuitBreaker")
         return breaker
@@ -81,18 +82,21 @@ class Registry:
     def _find(self, key: str) -> CircuitBreaker | None:
         if key in self._used:
             breaker, _ = self._used[key]
-            self._stamp(key, breaker)
-            return breaker
-        evicted = self._evicted.get(key)
-        return None if evicted is None else self._add(key, evicted)
+        elif (evicted := self._evicted.get(key)) is not None:
+            breaker = evicted
+            self._make_room(key)
+            del self._evicted[key]
+        else:
+            return None
+        self._stamp(key, breaker)
+        return breaker
 
     def _add(self, key: str, breaker: CircuitBreaker) -> CircuitBreaker:
         with self._lock:
-            if key in self._used:  # somebody was faster
-                breaker, _ = self._used[key]
-            else:
-                self._make_room(key)
-            self._evicted.pop(key, None)
+            faster = self._find(key)
+            if faster is not None:
+                return faster
+            self._make_room(key)
             self._stamp(key, breaker)
             return breaker
 

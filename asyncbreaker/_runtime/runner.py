@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import threading
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from asyncbreaker._core import checks
 from asyncbreaker._core.circuit import Circuit
@@ -29,6 +29,9 @@ from asyncbreaker.errors import CircuitOpenError
 from asyncbreaker.events import CallRejected, CallSettled, StateChanged
 from asyncbreaker.trip import LastSeconds, TripRule
 
+SUCCESS, FAILURE, IGNORED = Outcome  # looking a member up costs more than a global
+CLOSED = State.CLOSED
+
 WINDOW_OF_PLAIN_RULES = LastSeconds(30)
 
 
@@ -41,6 +44,7 @@ class Runner:
         "_journal",
         "_lock",
         "_matching",
+        "_publish",
         "_removers",
         "bare",
         "bare_blocks",
@@ -48,6 +52,8 @@ class Runner:
         "blocks",
         "circuit",
         "clock",
+        "hears_rejected",
+        "hears_settled",
         "name",
         "settings",
         "short",
@@ -55,10 +61,17 @@ class Runner:
         "waiting",
     )
 
-    def __init__(self, name: str, settings: Settings, clock: Clock) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        clock: Clock,
+        publish: Callable[[Era | Permit | None], None],
+    ) -> None:
         self.name = name
         self.settings = settings
         self.clock = clock
+        self._publish = publish  # tells the breaker of ``short``
         self._journal = Journal(name)
         self.telling = Telling(self._journal.complain)
         self._failures = Failures()
@@ -99,36 +112,45 @@ class Runner:
             _refuse(fn)
         circuit = self.circuit
         now = self.clock()
-        if circuit.watches:
+        if now >= circuit.due:
             self.mark_overdue(now)
         # Read before the state: if that is still CLOSED, the era is the closed one.
         era = circuit.era
-        if circuit.state is State.CLOSED:
+        if circuit.state is CLOSED:
             return circuit.enter(era, now)
-        with self._lock:
-            permit = circuit.admit(now)
-            self.waiting.arrivals += 1
-            moved = circuit.asking is not None or bool(circuit.moves)
-            if moved:
-                self.refresh()
-        if moved:
-            self.follow_up()
-        else:
-            self.waiting.stirred()
+        self.waiting.arrivals += 1
         if now >= self._journal.due:
             self._journal.summary(now, circuit)
-        return permit if permit is not None else self._reject(now)
+        # Most rejections end here: without the lock a count may be missed, no more.
+        permit = None if circuit.refuses(now) else self._admit_locked(now)
+        if self.waiting.watching:
+            self.waiting.stirred()
+        return permit or self._reject(now)
+
+    def _admit_locked(self, now: float) -> Era | Permit | None:
+        circuit = self.circuit
+        with self._lock:
+            permit = circuit.admit(now)
+            if circuit.asking is None and not circuit.moves:
+                return permit
+            self.refresh()
+        try:
+            self.follow_up()
+        except BaseException:  # an interrupt in user code: the call is not made
+            if permit is not None:
+                self.settle(permit, Outcome.IGNORED, "interrupted")
+            raise
+        return permit
 
     def _reject(self, now: float) -> Era:
         """Raise the rejection; in shadow mode tell it, and let the call go on unrecorded."""
-        circuit = self.circuit
-        reason, retry_after = circuit.why(now)
-        if self.telling.wants(CallRejected):
+        reason, retry_after = self.circuit.why(now)
+        if self.hears_rejected:
             event = CallRejected(self.name, reason, retry_after, self.settings.shadow, now)
             self.telling.queue(event)
             self.telling.drain()
         if self.settings.shadow:
-            return circuit.void
+            return self.circuit.void
         raise CircuitOpenError(self.name, reason, retry_after, self._failures.last(now))
 
     async def check_health(self, permit: Era | Permit) -> Era | Permit:
@@ -161,29 +183,35 @@ class Runner:
 
     def returned(self, permit: Era | Permit, result: object) -> None:
         """Settle a call that returned."""
-        if isinstance(permit, Era):
-            self.circuit.succeed(permit)
+        if self.settings.fail_on_result is None:
+            self.succeed(permit)
         else:
             self.settle(permit, self._matching.of_result(result), "judged by fail_on_result")
 
-    def raised(self, permit: Era | Permit, error: BaseException, fn: object, made: object) -> None:
-        """Settle a call that raised; raise a hint if it was none."""
-        if type(error) is TypeError and not callable(fn):
+    def succeed(self, permit: Era | Permit) -> None:
+        """Settle a success."""
+        if isinstance(permit, Era):
+            self.circuit.succeed(permit)
+        elif self.hears_settled:
+            self.settle(permit, SUCCESS, None)
+        else:
+            now = self.clock()
+            if not self.circuit.succeed_in_time(permit, now):
+                self._report(permit, SUCCESS, now)
+
+    def raised(self, permit: Era | Permit, error: BaseException, fn: object) -> None:
+        """Settle what ``call`` caught; raise a hint if *fn* could not be called or awaited."""
+        if type(error) is TypeError and (hint := _hint(fn, error)):
             self.settle(permit, Outcome.IGNORED, error)
-            _refuse(fn)
-        if type(error) is TypeError and made is not NOT_MADE and not inspect.isawaitable(made):
-            self.settle(permit, Outcome.IGNORED, error)
-            raise TypeError(_not_awaitable(fn, made)) from None
+            raise TypeError(hint) from None
         self.leave(permit, error)
 
     def leave(self, permit: Era | Permit, error: BaseException | None) -> None:
         """Settle a block that ends, or a call whose result is not judged."""
-        if error is not None:
-            self.settle(permit, self._matching.of_error(error), error)
-        elif isinstance(permit, Era):
-            self.circuit.succeed(permit)
+        if error is None:
+            self.succeed(permit)
         else:
-            self.settle(permit, Outcome.SUCCESS, None)
+            self.settle(permit, self._matching.of_error(error), error)
 
     def enter_block(self, frame: FrameType, permit: Era | Permit) -> None:
         """Keep *permit* for the block that *frame* enters."""
@@ -202,7 +230,7 @@ class Runner:
 
     def answer(self, permit: Era | Permit) -> None:
         """Take the first item of a stream."""
-        if not isinstance(permit, Permit) or permit.started is None:
+        if not isinstance(permit, Permit) or not permit.timed:
             return
         now = self.clock()
         with self._lock:
@@ -223,21 +251,30 @@ class Runner:
             return
         now = self.clock()
         stale = era is not circuit.era
-        if outcome is Outcome.FAILURE and failure is not None and not stale:
+        if outcome is FAILURE and failure is not None and not stale:
             self._failures.add(failure, now)
-        with self._lock:
-            cause = circuit.settle(permit, outcome, now, pause)
-            views = self._views(era, cause, now)
-        if outcome is Outcome.IGNORED and self.settings.slow is None:
+        if self.hears_settled:
+            self._tell_settled(permit, outcome, failure, stale, now)
+        self._report(permit, outcome, now, pause)
+        if outcome is IGNORED and self.settings.slow is None:
             cancelled = not isinstance(failure, (Exception, str))
             self._journal.ignored(cancelled, circuit.succeeded + circuit.failed)
-        if self.telling.wants(CallSettled):
-            self._tell_settled(permit, outcome, failure, stale, now)
+        if self.hears_settled:
+            self.telling.drain()
+
+    def _report(
+        self, permit: Era | Permit, outcome: Outcome, now: float, pause: float | None = None
+    ) -> None:
+        circuit, era = self.circuit, permit.era
+        views: Sequence[Counts] = ()
+        with self._lock:
+            cause = circuit.settle(permit, outcome, now, pause)
+            if cause is Cause.TRIPPED:
+                views = circuit.judge.look(era, now)
         if cause is not None:
             self.commit(era, cause, views, now)
-        elif circuit.trial is not None:
+        elif circuit.trial is not None and self.waiting.watching:
             self.waiting.stirred()
-        self.telling.drain()
 
     def _tell_settled(
         self,
@@ -250,7 +287,7 @@ class Runner:
         seconds = permit.seconds(now) if isinstance(permit, Permit) else None
         if isinstance(permit, Permit) and seconds is not None:  # else: older than the listener
             error_type = type(failure).__name__ if isinstance(failure, BaseException) else None
-            slow = permit.is_slow(now)
+            slow = permit.entries is not None or permit.is_slow(now)
             self.telling.queue(
                 CallSettled(self.name, outcome, slow, stale, seconds, error_type, now)
             )
@@ -301,22 +338,23 @@ class Runner:
             wait = self._wait(asking.attempt)
             with self._lock:
                 circuit.give_wait(asking, wait.seconds, wait.rejections, wait.at_least)
-        with self._lock:
+        with self._lock:  # queued under it too: threads must not tell moves out of order
             moves, circuit.moves = circuit.moves, []
+            if self.telling.wants(StateChanged):
+                for move in moves:
+                    self.telling.queue(
+                        StateChanged(
+                            self.name,
+                            move.old,
+                            move.new,
+                            move.cause,
+                            move.reason,
+                            move.counts,
+                            move.at,
+                        )
+                    )
         for move in moves:
             self._journal.moved(move, circuit, self._failures)
-            if self.telling.wants(StateChanged):
-                self.telling.queue(
-                    StateChanged(
-                        self.name,
-                        move.old,
-                        move.new,
-                        move.cause,
-                        move.reason,
-                        move.counts,
-                        move.at,
-                    )
-                )
         if any(move.new in (State.CLOSED, State.DISABLED) for move in moves):
             self.waiting.closed()
         self.waiting.stirred()
@@ -347,15 +385,16 @@ class Runner:
     def refresh(self) -> None:
         """Choose the permit that calls may take without asking; None: they must ask."""
         circuit = self.circuit
+        self.hears_settled = self.telling.wants(CallSettled)
+        self.hears_rejected = self.telling.wants(CallRejected)
         self.short = None
         if circuit.state is State.DISABLED:
             self.short = circuit.void
-        elif circuit.state is State.CLOSED and not (
-            circuit.watches or self.telling.wants(CallSettled)
-        ):
+        elif circuit.state is State.CLOSED and not (circuit.watches or self.hears_settled):
             plain = not circuit.judge.windows and self.settings.fail_on_result is None
             # One permit for all calls, though not the era: their ends are to be counted.
-            self.short = circuit.era if plain else Permit(circuit.era, None)
+            self.short = circuit.era if plain else _untimed(circuit.era)
+        self._publish(self.short)
         self.refresh_bare()
 
     def refresh_bare(self) -> None:
@@ -369,17 +408,19 @@ class Runner:
 
     def configure(self, changes: Changes) -> None:
         """Apply *changes*, all or nothing."""
-        old = self.settings
-        self.settings = new = replace(old, **changes)
-        now = self.clock()
+        old, now = self.settings, self.clock()
+        new = replace(old, **changes)
+        other_rule = new.trip != old.trip
         with self._lock:
-            if new.trip != old.trip:
+            self.settings = new
+            if other_rule:
                 self.circuit.judge.set_rule(new.trip, now)
             if new.slow != old.slow:
                 self.circuit.configure(slow=new.slow)
             self.circuit.recovery = new.recovery
             self.circuit.checked = new.health_check is not None
             self.apply(listeners="listeners" in changes)
+        self.waiting.stirred()  # in shadow mode nobody need wait
 
     def force_state(self, state: State) -> None:
         """Bring the circuit into *state* by moves of the table."""
@@ -461,8 +502,11 @@ _ORDERS = {
     State.DISABLED: Cause.DISABLED,
 }
 
-# Stands where the guarded function has not given anything to await yet.
-NOT_MADE = cast("Awaitable[Any]", object())
+
+def _untimed(era: Era) -> Permit:
+    permit = Permit(era, 0.0)
+    permit.timed = False
+    return permit
 
 
 def _read(clock: Clock) -> float | None:
@@ -478,22 +522,30 @@ def _refuse(fn: object) -> NoReturn:
     if inspect.iscoroutine(fn):
         fn.close()
         raise TypeError(
-            f"call() makes the coroutine itself, so that none is made when the circuit is open: "
+            "call() makes the coroutine itself, so that none is made when the circuit is open: "
             f"write breaker.call(fn, ...) instead of breaker.call(fn(...)); got {fn!r}"
         )
     raise TypeError(f"call() needs a callable that returns an awaitable, not {fn!r}")
 
 
-def _not_awaitable(fn: object, made: object) -> str:
-    text = (
-        f"call() needs a callable that returns an awaitable; {fn!r} returned "
-        f"{type(made).__name__}, so nothing was guarded"
-    )
-    if inspect.isasyncgen(made):
-        return text + ": decorate async generator functions with @breaker"
-    if isinstance(made, AbstractAsyncContextManager):
-        return text + ": use `async with breaker.entering(...)` for async context managers"
-    return text
+def _hint(fn: object, error: TypeError) -> str | None:
+    """Say what is wrong if ``call`` raised *error* itself because of *fn*; None if it did not."""
+    if not callable(fn):
+        _refuse(fn)
+    raised = error.__traceback__
+    if raised is None or raised.tb_next is not None:
+        return None
+    # Raised in ``call`` itself: by calling *fn* with wrong arguments, which counts as
+    # a failure like any other, or by awaiting what it returned.
+    if raised.tb_frame.f_code.co_code[raised.tb_lasti] != _GET_AWAITABLE:
+        return None
+    text = f"call() needs a callable that returns an awaitable; {fn!r} did not: {error}"
+    if inspect.isasyncgenfunction(fn):
+        return text + "; decorate async generator functions with @breaker"
+    return text + "; for an async context manager use `async with breaker.entering(fn, ...)`"
+
+
+_GET_AWAITABLE = dis.opmap["GET_AWAITABLE"]
 
 
 def _words(rule: TripRule) -> str:

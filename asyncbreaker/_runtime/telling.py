@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,7 +48,7 @@ class Telling:
         self._complain = complain
         self._listeners: dict[type[Any], tuple[partial[object], ...]] = {}
         self._queue: deque[Event] = deque()
-        self._telling = False
+        self._telling = threading.Lock()  # one tells at a time, also of several threads
 
     def add(
         self, listener: Callable[[Any], object], kinds: tuple[type[Any], ...]
@@ -77,14 +78,14 @@ class Telling:
 
     def drain(self) -> None:
         """Tell what is in the line. What listeners cause by that is told after."""
-        if self._telling:
-            return  # whoever tells goes on until the line is empty
-        self._telling = True
-        try:
-            while self._queue:
-                self._tell(self._queue.popleft())
-        finally:
-            self._telling = False
+        # Looks again when it has ended: what was queued meanwhile, by a thread that
+        # found the lock taken, must not stay behind.
+        while self._queue and self._telling.acquire(blocking=False):
+            try:
+                while self._queue:
+                    self._tell(self._queue.popleft())
+            finally:
+                self._telling.release()
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners.get(type(event), ()):
@@ -139,7 +140,9 @@ class EventStream(Generic[E]):
         signal = Signal()
         self._sleepers.append(signal)
         try:
-            await signal.wait()
+            # Looks once more: another thread may have told something in between.
+            if not self._events and not self._closed:
+                await signal.wait()
         finally:
             with suppress(ValueError):  # it has been woken
                 self._sleepers.remove(signal)

@@ -26,14 +26,14 @@ class Waiting:
         # others queue for the lock, first come first served, and no more of them are
         # let go than can be admitted.
         self._line = LoopLock()
-        self._watching: set[Signal] = set()
+        self.watching: set[Signal] = set()
         self._for_closed: set[Signal] = set()
         self._last_pass = _Pass(-float("inf"), -1)
         self.arrivals = 0
 
     def stirred(self) -> None:
         """Wake the heads of the lines: a call has arrived or ended, or the state has moved."""
-        for signal in tuple(self._watching):
+        for signal in tuple(self.watching):
             signal.wake()
 
     def closed(self) -> None:
@@ -65,7 +65,7 @@ class Waiting:
         """Tell whether the head of the line may go; if not, first wait for a change."""
         # Watches before it looks: what changes in between, in another thread, wakes it.
         signal = Signal()
-        self._watching.add(signal)
+        self.watching.add(signal)
         try:
             if is_open_to_all():
                 return True
@@ -79,7 +79,7 @@ class Waiting:
             await wait_until(signal, self._clock, when)
             return False
         finally:
-            self._watching.discard(signal)
+            self.watching.discard(signal)
 
     def _next_pass(self) -> float:
         """When the next waiter may pass: at once if a call has come since the last one did."""
