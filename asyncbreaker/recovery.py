@@ -77,13 +77,12 @@ class Probing:
     def has_place(self, in_flight: int, now: float) -> bool:
         return in_flight < self._settings.probes
 
-    def admit(self, in_flight: int) -> bool:
-        return False
+    def admit(self, in_flight: int, now: float) -> bool:
+        return in_flight < self._settings.probes
 
-    def reject(self, now: float) -> None:
-        """Nothing moves."""
-
-    def good(self, seconds: float | None, alone: bool, in_flight: int, now: float) -> Cause | None:
+    def good(
+        self, seconds: float | None, window: float | None, in_flight: int, now: float
+    ) -> Cause | None:
         self._run += 1
         return Cause.RECOVERED if self._run >= self._settings.successes else None
 
@@ -188,17 +187,20 @@ class SlowStart:
     def has_place(self, in_flight: int, now: float) -> bool:
         return in_flight < self.window or (self._first is None and now >= self._ask_at)
 
-    def admit(self, in_flight: int) -> bool:
-        if in_flight >= self.window:  # the probe hangs: ask again, as after an opening
+    def admit(self, in_flight: int, now: float) -> bool:
+        if in_flight < self.window:
+            return True
+        if self.has_place(in_flight, now):  # the probe hangs: ask again, as after an opening
             self.attempt += 1
             self.asking = True
-        return self.window <= 1.0
-
-    def reject(self, now: float) -> None:
+            return True
         self._wanted = True
         self._last_rejected = now
+        return False
 
-    def good(self, seconds: float | None, alone: bool, in_flight: int, now: float) -> Cause | None:
+    def good(
+        self, seconds: float | None, window: float | None, in_flight: int, now: float
+    ) -> Cause | None:
         if self._first is None:
             self._first = now
             self._quiet = min(self._settings.calm, now - self._trouble)
@@ -206,7 +208,7 @@ class SlowStart:
         self._led_throughout = self._led_throughout and self.lead > 0
         # Asked before: the answer that completes the yardstick is held to it as well.
         most = float(self._settings.sample) if self._is_measuring else math.inf
-        if seconds is None or self._is_fast(seconds, alone, now - self._first):
+        if seconds is None or self._is_fast(seconds, window == 1.0, now - self._first):
             self._widen(seconds or 0.0, most)
         else:
             self.window = max(1.0, self.window - self._settings.backstep)

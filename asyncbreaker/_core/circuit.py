@@ -81,9 +81,7 @@ class Circuit:
         self.rejected = self.opened = self.reopened = 0
         self._succeeded = 0  # in past eras
 
-        self._running = None if slow is None else Running(slow)
-        self._retired: list[Running] = []  # calls that were admitted under another ``slow``
-        self.due = math.inf  # no running call becomes slow before
+        self.running = Running(slow)
 
         self._attempt = 1  # of the last opening
         self._opening = Counts()  # those at the last opening
@@ -100,20 +98,6 @@ class Circuit:
 
     # Admission.
 
-    @property
-    def watches(self) -> bool:
-        """Whether running calls are watched for slowness: first ``mark`` what is ``overdue``."""
-        return self._running is not None or bool(self._retired)
-
-    def enter(self, era: Era, now: float) -> Permit:
-        """Return the permit of a call that *era* has admitted, timed from now on."""
-        if self._running is None:
-            return Permit(era, now)
-        permit = self._running.enter(era, now)
-        if permit.due < self.due:
-            self.due = permit.due
-        return permit
-
     def refuses(self, now: float) -> bool:
         """Tell, and count, whether a call is rejected because the wait is not over."""
         if self.state is not OPEN or self._wait_over(now):
@@ -122,19 +106,24 @@ class Circuit:
         return True
 
     def admit(self, now: float) -> Era | Permit | None:
-        """Return a permit for a call that comes now; None: it is rejected."""
-        if self.state is CLOSED:
-            return self.enter(self.era, now)
-        if self.state is DISABLED:
-            return self.void
+        """Return a permit for a call that comes now; None: it is rejected.
+
+        First take each call that is ``running.overdue`` to ``mark``: arrivals notice
+        what is slow.
+        """
         if self.state is OPEN and self._wait_over(now):
             self.move(self.era, Cause.WAIT_OVER, now)
-        if self.trial is not None and self.trial.may_enter(now):
-            permit = self.enter(self.era, now)
-            self.trial.enter(permit)
-            if self.trial.progress.asking:
-                self._ask_again(self.trial, now)
-            return permit
+        trial = self.trial
+        if trial is not None:
+            permit = trial.admit(self.running, now)
+            if permit is not None:
+                if trial.progress.asking:
+                    self._ask_again(trial, now)
+                return permit
+        elif self.state is CLOSED:
+            return self.running.enter(self.era, now)
+        elif self.state is DISABLED:
+            return self.void
         self.reject()
         return None
 
@@ -178,31 +167,23 @@ class Circuit:
 
     # Judgement.
 
-    def succeed(self, era: Era) -> None:
-        """Settle a success on the short path: ``settle`` where no window counts."""
-        if era is not self.era:
-            self.stale += era is not self.void
-            return
-        era.run = 0
-        era.lead -= era.lead > 0
-        era.succeeded += 1
-
-    def succeed_in_time(self, permit: Permit, now: float) -> bool:
-        """Settle a success in CLOSED if it is not slow and no window counts; else do nothing."""
+    def succeed(self, permit: Era | Permit, now: float) -> bool:
+        """Settle a success in CLOSED that was not slow; else do nothing: ``settle`` it."""
         era = permit.era
         if (
-            now >= permit.due
-            or era is not self.era
+            era is not self.era
             or self.state is not CLOSED
+            or now >= permit.due
             or permit.entries is not None
-            or self.judge.windows
         ):
             return False
         permit.done = True
-        era.run = 0  # also without a lead: a marked call that fails moves the run alone
         if era.lead:
+            era.run = 0
             era.lead -= 1
         era.succeeded += 1
+        if self.judge.windows:
+            self.judge.count(True, False, False, now)
         return True
 
     def settle(
@@ -236,19 +217,6 @@ class Circuit:
             return Cause.RETRY_AFTER
         return cause
 
-    def overdue(self, now: float) -> Permit | None:
-        """Take the next running call that has become slow, to be given to ``mark``."""
-        watched = self._watched()
-        for running in watched:
-            if (permit := running.overdue(now)) is not None:
-                return permit
-        self._retired = [running for running in self._retired if len(running)]
-        self.due = min((running.due for running in watched), default=math.inf)
-        return None
-
-    def _watched(self) -> list[Running]:
-        return [*self._retired, self._running] if self._running is not None else self._retired
-
     def mark(self, permit: Permit, now: float) -> Cause | None:
         """Count a call as slow while it still runs; answers as ``settle`` does."""
         if permit.era is not self.era or permit.done or permit.check:
@@ -256,7 +224,7 @@ class Circuit:
         self.slow_calls += 1
         if self.trial is not None:
             return self.trial.mark(permit, now)
-        permit.entries = self.judge.add(success=False, failure=False, slow=True, now=now)
+        permit.entries = self.judge.count(False, False, True, now)
         return self._bad(permit.era, now)
 
     def answer(self, permit: Permit, now: float) -> Cause | None:
@@ -349,12 +317,6 @@ class Circuit:
         self._until = asking.at + seconds
         self._rejections, self._not_before = rejections, asking.at + at_least
 
-    def configure(self, *, slow: float | None) -> None:
-        """Hold *slow* against calls that are admitted from now on."""
-        if self._running is not None:
-            self._retired.append(self._running)
-        self._running = None if slow is None else Running(slow)
-
     def _leave(self, cause: Cause, now: float) -> bool:
         """Draw the sum of a stay; tell whether a new trouble begins."""
         match cause:
@@ -409,11 +371,6 @@ class Circuit:
         self.give_wait(self.asking, self._default_wait(attempt))
 
     # Looking: none of these changes anything.
-
-    @property
-    def slow(self) -> float | None:
-        """Seconds from which a call is slow."""
-        return None if self._running is None else self._running.limit
 
     @property
     def succeeded(self) -> int:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from asyncbreaker._core.permits import Era, Permit, Places
+from asyncbreaker._core.permits import Era, Permit, Places, Running
 from asyncbreaker._core.rules import LeadLimits
 from asyncbreaker._core.states import Cause, Outcome
-
 
 _, FAILURE, IGNORED = Outcome  # looking a member up costs more than a global
 
@@ -47,15 +46,17 @@ class Progress(Protocol):
         """Tell whether a call would be admitted; changes nothing."""
         ...
 
-    def admit(self, in_flight: int) -> bool:
-        """Take note of a call that is admitted; tell whether one in flight is allowed."""
+    def admit(self, in_flight: int, now: float) -> bool:
+        """Tell whether the call that comes now is admitted, and take note of it either way."""
         ...
 
-    def reject(self, now: float) -> None:
-        """Take note of a call that is rejected."""
+    def good(
+        self, seconds: float | None, window: float | None, in_flight: int, now: float
+    ) -> Cause | None:
+        """Take a good answer of a call that came when *window* calls were allowed.
 
-    def good(self, seconds: float | None, alone: bool, in_flight: int, now: float) -> Cause | None:
-        """Take a good answer; *seconds* is None where the duration measures nothing."""
+        *seconds* is None where the duration measures nothing.
+        """
         ...
 
     def bad(self, in_flight: int, now: float) -> Cause | None:
@@ -93,22 +94,24 @@ class Trial:
         self._places = Places(lease)
         self._check_due = checked  # the health check is to be asked before any probe
 
-    def may_enter(self, now: float) -> bool:
-        """Tell whether the call that comes now gets a place; if not, it counts as rejected."""
-        places = self._places
+    def admit(self, running: Running, now: float) -> Permit | None:
+        """Return the permit of a call that comes now and gets a place; None: none is free."""
+        places, progress = self._places, self.progress
         places.expire(now)
-        if self._has_place(len(places), now):
-            return True
-        self.progress.reject(now)
-        return False
-
-    def enter(self, permit: Permit) -> None:
-        """Give *permit* the place that ``may_enter`` has found."""
+        in_flight = len(places)
         if self._check_due:
+            if in_flight:
+                return None  # somebody asks the health check already
+            permit = Permit(self.era, now)  # its time measures nothing
             permit.check = True
-        elif self.progress.admit(len(self._places)):
-            permit.alone = True
-        self._places.take(permit)
+        else:
+            window = progress.window
+            if not progress.admit(in_flight, now):
+                return None
+            permit = running.enter(self.era, now)
+            permit.window = window
+        places.take(permit)
+        return permit
 
     def ready_at(self, now: float) -> float | None:
         """When a call would be admitted if none ends; None: not by itself."""
@@ -130,7 +133,7 @@ class Trial:
 
     def answer(self, permit: Permit, now: float) -> Cause | None:
         """Take the first item of a stream: a good answer, though it keeps its place."""
-        return self.progress.good(permit.answered, permit.alone, len(self._places), now)
+        return self.progress.good(permit.answered, permit.window, len(self._places), now)
 
     def settle(self, permit: Permit, outcome: Outcome, slow: bool, now: float) -> Cause | None:
         """Take the end of a probe, also of one that has outlived its lease."""
@@ -141,7 +144,7 @@ class Trial:
             return self.progress.bad(len(self._places), now)
         if outcome is IGNORED or permit.answered is not None:
             return None
-        return self.progress.good(now - permit.started, permit.alone, len(self._places), now)
+        return self.progress.good(now - permit.started, permit.window, len(self._places), now)
 
     def end_check(self, permit: Permit, passed: bool | None, now: float) -> Cause | None:
         """Take the health check's end; *passed* is None when its caller was cancelled."""
@@ -151,7 +154,7 @@ class Trial:
         if not passed:
             return Cause.PROBE_FAILED
         self._check_due = False
-        return self.progress.good(None, False, len(self._places), now)
+        return self.progress.good(None, None, len(self._places), now)
 
     def _has_place(self, in_flight: int, now: float) -> bool:
         return not in_flight if self._check_due else self.progress.has_place(in_flight, now)

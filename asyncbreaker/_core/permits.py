@@ -7,9 +7,8 @@ timed, or holds a place in HALF_OPEN) gets a ``Permit`` of its own.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterator
-from itertools import takewhile
 
 from asyncbreaker._core.windows import Window
 
@@ -17,9 +16,12 @@ from asyncbreaker._core.windows import Window
 class Era:
     """One stay in one state, with what was counted in it."""
 
-    __slots__ = ("began", "blocks", "last_bad", "lead", "run", "since", "succeeded")
+    __slots__ = ("began", "done", "last_bad", "lead", "run", "since", "succeeded")
 
-    check = False  # only a permit of its own may be the health check's
+    # Only a permit of its own has these.
+    check = False
+    due = math.inf
+    entries = None
 
     def __init__(self, began: float | None) -> None:
         self.began = began  # None: the clock could not be read yet
@@ -30,7 +32,7 @@ class Era:
         self.since = 0.0  # when the lead last left 0
         self.last_bad = 0.0
         self.succeeded = 0
-        self.blocks = 0  # blocks entered on the short path and not left yet
+        self.done = False
 
     @property
     def era(self) -> Era:
@@ -47,7 +49,7 @@ class Permit:
     done = False  # settled
     entries: list[tuple[Window, float]] | None = None  # in the windows, once marked slow
     answered: float | None = None  # a stream: seconds to its first item
-    alone = False  # a probe: it came while one call in flight was allowed
+    window: float | None = None  # a probe: calls in flight that were allowed when it came
     check = False  # a probe: the health check is asked first
     timed = True
 
@@ -68,44 +70,69 @@ class Permit:
 
 
 class Running:
-    """The calls that run under one limit of slowness, oldest first."""
+    """The calls that are watched for slowness, and the limit for those to come."""
 
-    def __init__(self, limit: float) -> None:
-        self.limit = limit
-        self.due = math.inf  # nothing becomes slow before
-        self._calls: deque[Permit] = deque()
-        self._room = 64
+    def __init__(self, limit: float | None) -> None:
+        self.limit = limit  # seconds; None: they are not watched
+        self.look_at = math.inf  # no call becomes slow before
+        self._lines: dict[float, deque[Permit]] = {}  # oldest first, by limit
+
+    @property
+    def watches(self) -> bool:
+        """Whether calls must be entered here, or are still watched under an older limit."""
+        return self.limit is not None or bool(self._lines)
 
     def enter(self, era: Era, now: float) -> Permit:
-        """Return the permit of a call that begins now."""
-        permit = Permit(era, now, now + self.limit)
-        self._calls.append(permit)
-        if permit.due < self.due:
-            self.due = permit.due
-        if len(self._calls) > self._room:  # sweeps out what has ended, at a constant price
-            self._calls = deque(call for call in self._calls.copy() if not call.done)
-            self._room = max(64, 2 * len(self._calls))
+        """Return the permit of a call that *era* has admitted, timed from now on."""
+        limit = self.limit
+        if limit is None:
+            return Permit(era, now)
+        permit = Permit(era, now, now + limit)
+        try:
+            self._lines[limit].append(permit)
+        except KeyError:
+            self._lines[limit] = deque((permit,))
+        if permit.due < self.look_at:
+            self.look_at = now + limit / 8  # to sweep out what has ended
         return permit
 
     def overdue(self, now: float) -> Permit | None:
-        """Take out the oldest call that has become slow and still runs."""
-        # No lock: of two threads that look at once one finds the queue empty or
-        # has taken what it did not look at, and puts that back.
-        calls = self._calls
-        try:
-            while (permit := calls[0]).done or now >= permit.due:
-                if (taken := calls.popleft()) is not permit:
-                    calls.appendleft(taken)
-                elif not permit.done and permit.answered is None:
-                    return permit
-        except IndexError:
-            self.due = math.inf
-        else:
-            self.due = permit.due
+        """Take out the next call that has become slow and still runs, to be marked."""
+        for line in tuple(self._lines.values()):
+            if (permit := _take_overdue(line, now)) is not None:
+                return permit
+        self._sweep(now)
         return None
 
+    def _sweep(self, now: float) -> None:
+        # At most eight times per limit: so the price per call is constant, and memory
+        # follows the calls that run.
+        lines = {
+            limit: deque(permit for permit in tuple(line) if not permit.done)
+            for limit, line in tuple(self._lines.items())
+        }
+        self._lines = {limit: line for limit, line in lines.items() if line}
+        self.look_at = min(
+            (min(line[0].due, now + limit / 8) for limit, line in self._lines.items()),
+            default=math.inf,
+        )
+
     def __len__(self) -> int:
-        return len(self._calls)
+        return sum(len(line) for line in self._lines.values())
+
+
+def _take_overdue(line: deque[Permit], now: float) -> Permit | None:
+    # No lock: of two threads that look at once one finds the line empty or has
+    # taken what it did not look at, and puts that back.
+    try:
+        while (permit := line[0]).done or now >= permit.due:
+            if (taken := line.popleft()) is not permit:
+                line.appendleft(taken)
+            elif not permit.done and permit.answered is None:
+                return permit
+    except IndexError:
+        pass  # empty
+    return None
 
 
 class Places:
@@ -113,33 +140,38 @@ class Places:
 
     def __init__(self, lease: float) -> None:
         self.lease = lease
-        self._held: OrderedDict[Permit, None] = OrderedDict()
+        self._held: dict[Permit, None] = {}
+        self._look_at = math.inf  # no lease ends before
 
     def take(self, permit: Permit) -> None:
+        """Give *permit* a place."""
         self._held[permit] = None
+        if self._look_at == math.inf:
+            self._look_at = permit.started + self.lease
 
     def give_back(self, permit: Permit) -> None:
         """Free its place, if the lease has not done so before."""
         self._held.pop(permit, None)
 
-    def holds(self, permit: Permit) -> bool:
-        return permit in self._held
-
     def expire(self, now: float) -> None:
         """Free the places whose lease is over."""
-        while self._held and next(iter(self._held)).started + self.lease <= now:
-            self._held.popitem(last=False)
+        if now >= self._look_at:
+            self._held = {permit: None for permit in self._held if self._end(permit) > now}
+            self._look_at = self.next_end(now) or math.inf
 
     def next_end(self, now: float) -> float | None:
         """When the next of the running leases ends; None when none runs."""
-        return next((end for end in self._ends() if end > now), None)
+        return next(self._running(now), None)
 
     def taken(self, now: float) -> int:
         """How many leases run; changes nothing."""
-        return len(self._held) - sum(1 for _ in takewhile(now.__ge__, self._ends()))
+        return sum(1 for _ in self._running(now))
 
-    def _ends(self) -> Iterator[float]:
-        return (permit.started + self.lease for permit in self._held)
+    def _running(self, now: float) -> Iterator[float]:
+        return (end for end in map(self._end, self._held) if end > now)
+
+    def _end(self, permit: Permit) -> float:
+        return permit.started + self.lease
 
     def __len__(self) -> int:
         return len(self._held)

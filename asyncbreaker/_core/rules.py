@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from asyncbreaker._core.permits import Era
-from asyncbreaker._core.windows import Counts, Totals, Window, WindowSpec
+from asyncbreaker._core.windows import FAILURE, SLOW, SUCCESS, Counts, Totals, Window, WindowSpec
 
 TripRule = Callable[[Counts], bool]
 """Open now? Asked after each bad call while the circuit is closed."""
@@ -88,14 +88,10 @@ class Judge:
         }
         self._running = tuple(self.windows.values())
 
-    def count(self, success: bool, failure: bool, slow: bool, now: float) -> None:
-        """Enter a call that has ended in every window."""
-        for window in self._running:
-            window.add(success, failure, slow, now)
-
-    def add(self, *, success: bool, failure: bool, slow: bool, now: float) -> Entries:
+    def count(self, success: bool, failure: bool, slow: bool, now: float) -> Entries:
         """Enter a call in every window; return where it stands."""
-        return [(window, window.add(success, failure, slow, now)) for window in self._running]
+        bits = success * SUCCESS | failure * FAILURE | slow * SLOW
+        return [(window, window.count(bits, now)) for window in self._running]
 
     def amend(self, entries: Entries, *, failure: bool, now: float) -> None:
         """Add to a call that was entered when it was marked slow how it ended."""

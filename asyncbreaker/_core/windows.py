@@ -54,7 +54,10 @@ class Totals(NamedTuple):
 class Window(Protocol):
     """A running window. An entry is named by what ``add`` returned."""
 
-    def add(self, success: bool, failure: bool, slow: bool, now: float) -> float: ...
+    def count(self, bits: int, now: float) -> float:
+        """Add an entry, given as bits."""
+        ...
+
     def amend(self, entry: float, *, failure: bool, now: float) -> None: ...
     def totals(self, now: float) -> Totals: ...
 
@@ -98,9 +101,6 @@ class CallWindow:
         self._entries = bytearray()
         self._counted = [0] * KINDS
 
-    def add(self, success: bool, failure: bool, slow: bool, now: float) -> int:
-        return self._push(success * SUCCESS | failure * FAILURE | slow * SLOW)
-
     def amend(self, entry: float, *, failure: bool, now: float) -> None:
         if entry >= self._added - len(self._entries):  # else it has left the window
             place = self._place(int(entry))
@@ -116,10 +116,10 @@ class CallWindow:
         oldest = self._added - min(size, len(self._entries))
         other = CallWindow(size, added=oldest)
         for entry in range(oldest, self._added):
-            other._push(self._entries[self._place(entry)])
+            other.count(self._entries[self._place(entry)], 0.0)
         vars(self).update(vars(other))
 
-    def _push(self, bits: int) -> int:
+    def count(self, bits: int, now: float) -> int:
         entry, self._added = self._added, self._added + 1
         entries, counted = self._entries, self._counted
         if len(entries) < self._size:
@@ -147,8 +147,7 @@ class TimeWindow:
         self._buckets = [[0] * KINDS for _ in range(buckets)]
         self._sums = [0] * KINDS
 
-    def add(self, success: bool, failure: bool, slow: bool, now: float) -> float:
-        bits = success * SUCCESS | failure * FAILURE | slow * SLOW
+    def count(self, bits: int, now: float) -> float:
         self._buckets[self._expire(now) % len(self._buckets)][bits] += 1
         self._sums[bits] += 1
         return now

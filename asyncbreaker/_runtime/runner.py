@@ -112,17 +112,19 @@ class Runner:
             _refuse(fn)
         circuit = self.circuit
         now = self.clock()
-        if now >= circuit.due:
+        running = circuit.running
+        if now >= running.look_at:
             self.mark_overdue(now)
         # Read before the state: if that is still CLOSED, the era is the closed one.
         era = circuit.era
         if circuit.state is CLOSED:
-            return circuit.enter(era, now)
+            return running.enter(era, now)
         self.waiting.arrivals += 1
         if now >= self._journal.due:
             self._journal.summary(now, circuit)
         # Most rejections end here: without the lock a count may be missed, no more.
-        permit = None if circuit.refuses(now) else self._admit_locked(now)
+        refused = circuit.trial is None and circuit.refuses(now)
+        permit = None if refused else self._admit_locked(now)
         if self.waiting.watching:
             self.waiting.stirred()
         return permit or self._reject(now)
@@ -190,14 +192,13 @@ class Runner:
 
     def succeed(self, permit: Era | Permit) -> None:
         """Settle a success."""
-        if isinstance(permit, Era):
-            self.circuit.succeed(permit)
-        elif self.hears_settled:
+        circuit = self.circuit
+        if self.hears_settled:
             self.settle(permit, SUCCESS, None)
-        else:
-            now = self.clock()
-            if not self.circuit.succeed_in_time(permit, now):
-                self._report(permit, SUCCESS, now)
+        elif circuit.judge.windows or circuit.trial is not None:
+            self._report(permit, SUCCESS, self.clock())
+        elif not circuit.succeed(permit, now := self.clock()):
+            self._report(permit, SUCCESS, now)
 
     def raised(self, permit: Era | Permit, error: BaseException, fn: object) -> None:
         """Settle what ``call`` caught; raise a hint if *fn* could not be called or awaited."""
@@ -265,14 +266,16 @@ class Runner:
     def _report(
         self, permit: Era | Permit, outcome: Outcome, now: float, pause: float | None = None
     ) -> None:
-        circuit, era = self.circuit, permit.era
+        circuit = self.circuit
         views: Sequence[Counts] = ()
         with self._lock:
+            if outcome is SUCCESS and circuit.succeed(permit, now):
+                return
             cause = circuit.settle(permit, outcome, now, pause)
             if cause is Cause.TRIPPED:
-                views = circuit.judge.look(era, now)
+                views = circuit.judge.look(permit.era, now)
         if cause is not None:
-            self.commit(era, cause, views, now)
+            self.commit(permit.era, cause, views, now)
         elif circuit.trial is not None and self.waiting.watching:
             self.waiting.stirred()
 
@@ -295,12 +298,12 @@ class Runner:
     def mark_overdue(self, now: float) -> None:
         """Count every running call as slow that has become so: arrivals notice it, no timer."""
         circuit = self.circuit
-        while (permit := circuit.overdue(now)) is not None:
+        while (permit := circuit.running.overdue(now)) is not None:
             with self._lock:
                 cause = circuit.mark(permit, now)
                 views = self._views(permit.era, cause, now)
             self.commit(permit.era, cause, views, now)
-        if not circuit.watches:  # the last call under an older ``slow`` has ended
+        if not circuit.running.watches:  # the last call under an older ``slow`` has ended
             self.refresh()
 
     def _views(self, era: Era, cause: Cause | None, now: float) -> Sequence[Counts]:
@@ -390,7 +393,7 @@ class Runner:
         self.short = None
         if circuit.state is State.DISABLED:
             self.short = circuit.void
-        elif circuit.state is State.CLOSED and not (circuit.watches or self.hears_settled):
+        elif circuit.state is State.CLOSED and not (circuit.running.watches or self.hears_settled):
             plain = not circuit.judge.windows and self.settings.fail_on_result is None
             # One permit for all calls, though not the era: their ends are to be counted.
             self.short = circuit.era if plain else _untimed(circuit.era)
@@ -416,7 +419,7 @@ class Runner:
             if other_rule:
                 self.circuit.judge.set_rule(new.trip, now)
             if new.slow != old.slow:
-                self.circuit.configure(slow=new.slow)
+                self.circuit.running.limit = new.slow
             self.circuit.recovery = new.recovery
             self.circuit.checked = new.health_check is not None
             self.apply(listeners="listeners" in changes)

@@ -1,0 +1,1 @@
+"""The demo: a real service in trouble, called with and without a breaker, side by side."""
