@@ -168,7 +168,7 @@ class Circuit:
     # Judgement.
 
     def succeed(self, permit: Era | Permit, now: float) -> bool:
-        """Settle a success in CLOSED that was not slow; else do nothing: ``settle`` it."""
+        """Settle a success in CLOSED that was not slow and is in no window; else do nothing."""
         era = permit.era
         if (
             era is not self.era
@@ -178,12 +178,10 @@ class Circuit:
         ):
             return False
         permit.done = True
+        era.run = 0  # also without a lead: a marked call that fails moves the run alone
         if era.lead:
-            era.run = 0
             era.lead -= 1
         era.succeeded += 1
-        if self.judge.windows:
-            self.judge.count(True, False, False, now)
         return True
 
     def settle(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Protocol
 
-from asyncbreaker._core.permits import Era, Permit, Places, Running
+from asyncbreaker._core.permits import Era, Permit, Running
 from asyncbreaker._core.rules import LeadLimits
 from asyncbreaker._core.states import Cause, Outcome
 
@@ -91,26 +93,31 @@ class Trial:
     def __init__(self, era: Era, progress: Progress, lease: float, *, checked: bool) -> None:
         self.era = era
         self.progress = progress
-        self._places = Places(lease)
+        self._lease = lease
+        # Who holds a place, oldest first. A place is leased, not given.
+        self._held: dict[Permit, None] = {}
+        self._look_at = math.inf  # no lease ends before
         self._check_due = checked  # the health check is to be asked before any probe
 
     def admit(self, running: Running, now: float) -> Permit | None:
         """Return the permit of a call that comes now and gets a place; None: none is free."""
-        places, progress = self._places, self.progress
-        places.expire(now)
-        in_flight = len(places)
+        if now >= self._look_at:
+            self._expire(now)
+        in_flight = len(self._held)
         if self._check_due:
             if in_flight:
                 return None  # somebody asks the health check already
-            permit = Permit(self.era, now)  # its time measures nothing
+            permit = Permit.of(self.era, now)  # its time measures nothing
             permit.check = True
         else:
-            window = progress.window
-            if not progress.admit(in_flight, now):
+            window = self.progress.window
+            if not self.progress.admit(in_flight, now):
                 return None
             permit = running.enter(self.era, now)
             permit.window = window
-        places.take(permit)
+        if not self._held:
+            self._look_at = now + self._lease
+        self._held[permit] = None
         return permit
 
     def ready_at(self, now: float) -> float | None:
@@ -119,42 +126,51 @@ class Trial:
             return now
         ask_at = None if self._check_due else self.progress.ask_at
         return min(
-            (at for at in (self._places.next_end(now), ask_at) if at is not None), default=None
+            (at for at in (next(self._ends(now), None), ask_at) if at is not None), default=None
         )
 
     def in_flight(self, now: float) -> int:
         """How many places are taken."""
-        return self._places.taken(now)
+        return sum(1 for _ in self._ends(now))
 
     def mark(self, permit: Permit, now: float) -> Cause | None:
         """Take a probe that has become slow: a bad answer, though it keeps its place."""
         permit.entries = []
-        return self.progress.bad(len(self._places), now)
+        return self.progress.bad(len(self._held), now)
 
     def answer(self, permit: Permit, now: float) -> Cause | None:
         """Take the first item of a stream: a good answer, though it keeps its place."""
-        return self.progress.good(permit.answered, permit.window, len(self._places), now)
+        return self.progress.good(permit.answered, permit.window, len(self._held), now)
 
     def settle(self, permit: Permit, outcome: Outcome, slow: bool, now: float) -> Cause | None:
         """Take the end of a probe, also of one that has outlived its lease."""
-        self._places.give_back(permit)
+        self._held.pop(permit, None)  # unless its lease has ended
         if permit.entries is not None:
             return None  # its mark was its answer
         if slow or outcome is FAILURE:
-            return self.progress.bad(len(self._places), now)
+            return self.progress.bad(len(self._held), now)
         if outcome is IGNORED or permit.answered is not None:
             return None
-        return self.progress.good(now - permit.started, permit.window, len(self._places), now)
+        return self.progress.good(now - permit.started, permit.window, len(self._held), now)
 
     def end_check(self, permit: Permit, passed: bool | None, now: float) -> Cause | None:
         """Take the health check's end; *passed* is None when its caller was cancelled."""
-        self._places.give_back(permit)
+        self._held.pop(permit, None)  # unless its lease has ended
         if not self._check_due or passed is None:
             return None  # the next caller asks
         if not passed:
             return Cause.PROBE_FAILED
         self._check_due = False
-        return self.progress.good(None, None, len(self._places), now)
+        return self.progress.good(None, None, len(self._held), now)
 
     def _has_place(self, in_flight: int, now: float) -> bool:
         return not in_flight if self._check_due else self.progress.has_place(in_flight, now)
+
+    def _expire(self, now: float) -> None:
+        self._held = {permit: None for permit in self._held if permit.started + self._lease > now}
+        self._look_at = next(self._ends(now), math.inf)
+
+    def _ends(self, now: float) -> Iterator[float]:
+        """Yield when the leases end that still run."""
+        ends = (permit.started + self._lease for permit in self._held)
+        return (end for end in ends if end > now)

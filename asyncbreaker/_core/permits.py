@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
 
 from asyncbreaker._core.windows import Window
 
@@ -43,7 +42,11 @@ class Era:
 class Permit:
     """The right to make one admitted call."""
 
-    # Most calls leave these alone, so that making a permit sets three fields.
+    # Set by whoever makes one: an __init__ would cost as much as all else it takes.
+    era: Era
+    started: float
+    due = math.inf  # from when on it is slow
+
     lead = 1  # never the short path: see Era.lead
     succeeded = 0  # of the era; here so that both kinds have it
     done = False  # settled
@@ -53,10 +56,12 @@ class Permit:
     check = False  # a probe: the health check is asked first
     timed = True
 
-    def __init__(self, era: Era, started: float, due: float = math.inf) -> None:
-        self.era = era
-        self.started = started
-        self.due = due  # from when on it is slow
+    @staticmethod
+    def of(era: Era, started: float) -> Permit:
+        """Return a permit of *era*, timed from *started* on."""
+        permit = Permit()
+        permit.era, permit.started = era, started
+        return permit
 
     def seconds(self, now: float) -> float | None:
         """For how long it has run, a stream until its first item; None if it is not timed."""
@@ -84,10 +89,13 @@ class Running:
 
     def enter(self, era: Era, now: float) -> Permit:
         """Return the permit of a call that *era* has admitted, timed from now on."""
+        permit = Permit()
+        permit.era = era
+        permit.started = now
         limit = self.limit
         if limit is None:
-            return Permit(era, now)
-        permit = Permit(era, now, now + limit)
+            return permit
+        permit.due = now + limit
         try:
             self._lines[limit].append(permit)
         except KeyError:
@@ -133,45 +141,3 @@ def _take_overdue(line: deque[Permit], now: float) -> Permit | None:
     except IndexError:
         pass  # empty
     return None
-
-
-class Places:
-    """Who holds a place in HALF_OPEN, oldest first. A place is leased, not given."""
-
-    def __init__(self, lease: float) -> None:
-        self.lease = lease
-        self._held: dict[Permit, None] = {}
-        self._look_at = math.inf  # no lease ends before
-
-    def take(self, permit: Permit) -> None:
-        """Give *permit* a place."""
-        self._held[permit] = None
-        if self._look_at == math.inf:
-            self._look_at = permit.started + self.lease
-
-    def give_back(self, permit: Permit) -> None:
-        """Free its place, if the lease has not done so before."""
-        self._held.pop(permit, None)
-
-    def expire(self, now: float) -> None:
-        """Free the places whose lease is over."""
-        if now >= self._look_at:
-            self._held = {permit: None for permit in self._held if self._end(permit) > now}
-            self._look_at = self.next_end(now) or math.inf
-
-    def next_end(self, now: float) -> float | None:
-        """When the next of the running leases ends; None when none runs."""
-        return next(self._running(now), None)
-
-    def taken(self, now: float) -> int:
-        """How many leases run; changes nothing."""
-        return sum(1 for _ in self._running(now))
-
-    def _running(self, now: float) -> Iterator[float]:
-        return (end for end in map(self._end, self._held) if end > now)
-
-    def _end(self, permit: Permit) -> float:
-        return permit.started + self.lease
-
-    def __len__(self) -> int:
-        return len(self._held)

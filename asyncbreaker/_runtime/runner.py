@@ -31,6 +31,7 @@ from asyncbreaker.trip import LastSeconds, TripRule
 
 SUCCESS, FAILURE, IGNORED = Outcome  # looking a member up costs more than a global
 CLOSED = State.CLOSED
+TRIPPED = Cause.TRIPPED
 
 WINDOW_OF_PLAIN_RULES = LastSeconds(30)
 
@@ -46,6 +47,7 @@ class Runner:
         "_matching",
         "_publish",
         "_removers",
+        "_simple",
         "bare",
         "bare_blocks",
         "bare_permit",
@@ -108,8 +110,6 @@ class Runner:
 
     def admit(self, fn: object = None) -> Era | Permit:
         """Return a permit, or raise; where its ``check`` is set, ``_check_health`` is next."""
-        if fn is not None and not callable(fn):
-            _refuse(fn)
         circuit = self.circuit
         now = self.clock()
         running = circuit.running
@@ -127,15 +127,22 @@ class Runner:
         permit = None if refused else self._admit_locked(now)
         if self.waiting.watching:
             self.waiting.stirred()
-        return permit or self._reject(now)
+        if permit is not None:
+            return permit
+        if fn is not None and not callable(fn):
+            _refuse(fn)
+        return self._reject(now)
 
     def _admit_locked(self, now: float) -> Era | Permit | None:
         circuit = self.circuit
-        with self._lock:
+        self._lock.acquire()  # half the price of ``with``
+        try:
             permit = circuit.admit(now)
             if circuit.asking is None and not circuit.moves:
                 return permit
             self.refresh()
+        finally:
+            self._lock.release()
         try:
             self.follow_up()
         except BaseException:  # an interrupt in user code: the call is not made
@@ -185,20 +192,13 @@ class Runner:
 
     def returned(self, permit: Era | Permit, result: object) -> None:
         """Settle a call that returned."""
-        if self.settings.fail_on_result is None:
-            self.succeed(permit)
-        else:
+        if not self._simple or not self.circuit.succeed(permit, self.clock()):
             self.settle(permit, self._matching.of_result(result), "judged by fail_on_result")
 
     def succeed(self, permit: Era | Permit) -> None:
         """Settle a success."""
-        circuit = self.circuit
-        if self.hears_settled:
+        if not self._simple or not self.circuit.succeed(permit, self.clock()):
             self.settle(permit, SUCCESS, None)
-        elif circuit.judge.windows or circuit.trial is not None:
-            self._report(permit, SUCCESS, self.clock())
-        elif not circuit.succeed(permit, now := self.clock()):
-            self._report(permit, SUCCESS, now)
 
     def raised(self, permit: Era | Permit, error: BaseException, fn: object) -> None:
         """Settle what ``call`` caught; raise a hint if *fn* could not be called or awaited."""
@@ -251,6 +251,9 @@ class Runner:
         if era is circuit.void:
             return
         now = self.clock()
+        if outcome is SUCCESS and not self.hears_settled:
+            self._report(permit, outcome, now)
+            return
         stale = era is not circuit.era
         if outcome is FAILURE and failure is not None and not stale:
             self._failures.add(failure, now)
@@ -268,12 +271,13 @@ class Runner:
     ) -> None:
         circuit = self.circuit
         views: Sequence[Counts] = ()
-        with self._lock:
-            if outcome is SUCCESS and circuit.succeed(permit, now):
-                return
+        self._lock.acquire()  # half the price of ``with``
+        try:
             cause = circuit.settle(permit, outcome, now, pause)
-            if cause is Cause.TRIPPED:
+            if cause is TRIPPED:
                 views = circuit.judge.look(permit.era, now)
+        finally:
+            self._lock.release()
         if cause is not None:
             self.commit(permit.era, cause, views, now)
         elif circuit.trial is not None and self.waiting.watching:
@@ -308,7 +312,7 @@ class Runner:
 
     def _views(self, era: Era, cause: Cause | None, now: float) -> Sequence[Counts]:
         """What the rule is to be asked about, if it is to be asked."""
-        return self.circuit.judge.look(era, now) if cause is Cause.TRIPPED else ()
+        return self.circuit.judge.look(era, now) if cause is TRIPPED else ()
 
     # Moves. The state moves first; user code is asked and told after.
 
@@ -317,7 +321,7 @@ class Runner:
         judge, reason = self.circuit.judge, ""
         if cause is None:
             return
-        if cause is Cause.TRIPPED:
+        if cause is TRIPPED:
             if not judge.says_yes(views):
                 return
             reason = _words(judge.reason)
@@ -390,13 +394,16 @@ class Runner:
         circuit = self.circuit
         self.hears_settled = self.telling.wants(CallSettled)
         self.hears_rejected = self.telling.wants(CallRejected)
+        # Whether a success in CLOSED just counts, in no window.
+        self._simple = circuit.state is CLOSED and not (
+            circuit.judge.windows or self.settings.fail_on_result or self.hears_settled
+        )
         self.short = None
         if circuit.state is State.DISABLED:
             self.short = circuit.void
         elif circuit.state is State.CLOSED and not (circuit.running.watches or self.hears_settled):
-            plain = not circuit.judge.windows and self.settings.fail_on_result is None
-            # One permit for all calls, though not the era: their ends are to be counted.
-            self.short = circuit.era if plain else _untimed(circuit.era)
+            # Else one permit for all calls, though not the era: their ends are to be judged.
+            self.short = circuit.era if self._simple else _untimed(circuit.era)
         self._publish(self.short)
         self.refresh_bare()
 
@@ -507,7 +514,7 @@ _ORDERS = {
 
 
 def _untimed(era: Era) -> Permit:
-    permit = Permit(era, 0.0)
+    permit = Permit.of(era, 0.0)
     permit.timed = False
     return permit
 
