@@ -22,6 +22,7 @@ from asyncbreaker._core.half_open import Recovery, Trial
 from asyncbreaker._core.permits import Era, Permit, Running
 from asyncbreaker._core.rules import Judge
 from asyncbreaker._core.states import TRANSITIONS, Cause, Outcome, Reason, State
+from asyncbreaker._core.windows import SUCCESS as SUCCESSFUL
 from asyncbreaker._core.windows import Counts, Window
 
 # Looking a member up costs more than a global.
@@ -168,7 +169,7 @@ class Circuit:
     # Judgement.
 
     def succeed(self, permit: Era | Permit, now: float) -> bool:
-        """Settle a success in CLOSED that was not slow and is in no window; else do nothing."""
+        """Settle a success in CLOSED that was not slow; else do nothing: ``settle`` it."""
         era = permit.era
         if (
             era is not self.era
@@ -182,6 +183,8 @@ class Circuit:
         if era.lead:
             era.lead -= 1
         era.succeeded += 1
+        for window in self.judge.running:
+            window.count(SUCCESSFUL, now)
         return True
 
     def settle(

@@ -74,68 +74,74 @@ class Permit:
         return now >= self.due and self.answered is None
 
 
+class Line:
+    """The running calls of one limit of slowness, oldest first."""
+
+    def __init__(self, limit: float) -> None:
+        self.limit = limit
+        self.calls: deque[Permit] = deque()
+
+
 class Running:
     """The calls that are watched for slowness, and the limit for those to come."""
 
     def __init__(self, limit: float | None) -> None:
-        self.limit = limit  # seconds; None: they are not watched
         self.look_at = math.inf  # no call becomes slow before
-        self._lines: dict[float, deque[Permit]] = {}  # oldest first, by limit
+        self._older: list[Line] = []  # with calls that came under another limit
+        self._line = None if limit is None else Line(limit)
 
     @property
     def watches(self) -> bool:
         """Whether calls must be entered here, or are still watched under an older limit."""
-        return self.limit is not None or bool(self._lines)
+        return self._line is not None or bool(self._older)
+
+    def set_limit(self, limit: float | None) -> None:
+        """Watch calls that come from now on for *limit* seconds; None: not at all."""
+        if self._line is not None:
+            self._older.append(self._line)
+        self._line = None if limit is None else Line(limit)
 
     def enter(self, era: Era, now: float) -> Permit:
         """Return the permit of a call that *era* has admitted, timed from now on."""
         permit = Permit()
         permit.era = era
         permit.started = now
-        limit = self.limit
-        if limit is None:
-            return permit
-        permit.due = now + limit
-        try:
-            self._lines[limit].append(permit)
-        except KeyError:
-            self._lines[limit] = deque((permit,))
-        if permit.due < self.look_at:
-            self.look_at = now + limit / 8  # to sweep out what has ended
+        line = self._line
+        if line is not None:
+            permit.due = now + line.limit
+            calls = line.calls
+            calls.append(permit)
+            # Out with one that has ended for one that comes: so memory follows the
+            # calls that run, unless one of them holds up the line until it is due.
+            if calls[0].done:
+                calls.popleft()
+            if permit.due < self.look_at:
+                self.look_at = permit.due
         return permit
 
     def overdue(self, now: float) -> Permit | None:
         """Take out the next call that has become slow and still runs, to be marked."""
-        for line in tuple(self._lines.values()):
-            if (permit := _take_overdue(line, now)) is not None:
+        lines = [*self._older, self._line] if self._line is not None else self._older
+        for line in lines:
+            if (permit := _take_overdue(line.calls, now)) is not None:
                 return permit
-        self._sweep(now)
+        self._older = [line for line in self._older if line.calls]
+        self.look_at = min((line.calls[0].due for line in lines if line.calls), default=math.inf)
         return None
 
-    def _sweep(self, now: float) -> None:
-        # At most eight times per limit: so the price per call is constant, and memory
-        # follows the calls that run.
-        lines = {
-            limit: deque(permit for permit in tuple(line) if not permit.done)
-            for limit, line in tuple(self._lines.items())
-        }
-        self._lines = {limit: line for limit, line in lines.items() if line}
-        self.look_at = min(
-            (min(line[0].due, now + limit / 8) for limit, line in self._lines.items()),
-            default=math.inf,
-        )
-
     def __len__(self) -> int:
-        return sum(len(line) for line in self._lines.values())
+        """How many calls are kept, ended ones that wait to be dropped included."""
+        lines = [*self._older, self._line] if self._line is not None else self._older
+        return sum(len(line.calls) for line in lines)
 
 
-def _take_overdue(line: deque[Permit], now: float) -> Permit | None:
+def _take_overdue(calls: deque[Permit], now: float) -> Permit | None:
     # No lock: of two threads that look at once one finds the line empty or has
     # taken what it did not look at, and puts that back.
     try:
-        while (permit := line[0]).done or now >= permit.due:
-            if (taken := line.popleft()) is not permit:
-                line.appendleft(taken)
+        while (permit := calls[0]).done or now >= permit.due:
+            if (taken := calls.popleft()) is not permit:
+                calls.appendleft(taken)
             elif not permit.done and permit.answered is None:
                 return permit
     except IndexError:

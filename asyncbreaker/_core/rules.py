@@ -86,12 +86,12 @@ class Judge:
         self.windows = {
             spec: same[spec] if spec in same else self._window(spec, old, now) for spec in specs
         }
-        self._running = tuple(self.windows.values())
+        self.running = tuple(self.windows.values())
 
     def count(self, success: bool, failure: bool, slow: bool, now: float) -> Entries:
         """Enter a call in every window; return where it stands."""
         bits = success * SUCCESS | failure * FAILURE | slow * SLOW
-        return [(window, window.count(bits, now)) for window in self._running]
+        return [(window, window.count(bits, now)) for window in self.running]
 
     def amend(self, entries: Entries, *, failure: bool, now: float) -> None:
         """Add to a call that was entered when it was marked slow how it ended."""
@@ -101,7 +101,7 @@ class Judge:
     def clear(self) -> None:
         """Start counting anew."""
         self.windows = {spec: spec.start() for spec in self.windows}
-        self._running = tuple(self.windows.values())
+        self.running = tuple(self.windows.values())
 
     def counts(self, era: Era, now: float) -> Counts:
         """Return the counts of the leftmost rule that has a window, else run and lead alone."""

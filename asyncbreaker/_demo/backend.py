@@ -18,7 +18,7 @@ Answer = Callable[[int], object]
 CAPACITY = 100.0  # calls per second when healthy
 SLOW_SHARE = 0.2  # of the capacity is left while slow ...
 COLD_SHARE = 0.1  # ... and so much with cold caches
-ROOM = 60  # calls that may wait; more are refused
+ROOM = 200  # calls that may wait, two seconds of work; more are refused
 
 
 class Backend:

@@ -10,7 +10,7 @@ from asyncbreaker._demo.script import Phase
 from asyncbreaker._demo.sides import End, Side
 
 STRETCH = 20  # calls in a row that are looked at together
-WELL = 19  # so many of them answered: full rate
+WELL = 18  # so many of them answered: full rate
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,10 +49,10 @@ FULL = Script(
 
 FAST = Script(
     phases=(
-        (Phase.HEALTHY, 0.5),
-        (Phase.SLOW, 0.8),
-        (Phase.DEAD, 0.9),
-        (Phase.RECOVERING, 2.6),
+        (Phase.HEALTHY, 0.4),
+        (Phase.SLOW, 0.6),
+        (Phase.DEAD, 0.8),
+        (Phase.RECOVERING, 3.2),
     ),
     warming=1.5,
     timeout=0.4,

@@ -146,7 +146,7 @@ async def ask_within(
                 sleepers.start_soon(_cancel_at, sleep_until, clock() + seconds, scope)
                 error = await _answer(ask)
                 sleepers.cancel_scope.cancel()
-    if scope.cancelled_caught:
+    if scope.cancel_called:  # caught or swallowed by what was asked
         return TimeoutError(f"no answer within {seconds:g} s")
     return error
 

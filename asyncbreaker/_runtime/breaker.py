@@ -148,7 +148,15 @@ class CircuitBreaker:
 
     # The ways in.
 
-    async def call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    @overload
+    async def call(
+        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    @overload
+    async def call(
+        self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R: ...
+    async def call(self, fn: Callable[..., Awaitable[R]], /, *args: Any, **kwargs: Any) -> R:
         """Return ``await fn(*args, **kwargs)``, unless the circuit is open.
 
         It is awaited in the caller's own task: context variables, cancel scopes and
@@ -163,9 +171,9 @@ class CircuitBreaker:
             permit = self._runner.admit(fn)
             if permit.check:
                 permit = await self._runner.check_health(permit)
-        plain: Callable[..., Awaitable[R]] = fn  # passing on no keywords costs more than asking
         try:
-            result = await (fn(*args, **kwargs) if kwargs else plain(*args))
+            # Passing on keywords that are not there costs more than asking for them.
+            result = await (fn(*args, **kwargs) if kwargs else fn(*args))
         except BaseException as error:
             self._runner.raised(permit, error, fn)
             raise
@@ -325,7 +333,7 @@ class CircuitBreaker:
     # Commands.
 
     def force_open(self, reason: str = "") -> None:
-        """Reject every call until ``reset`` or ``disable``; *reason* stands in events and the log."""
+        """Reject every call until ``reset`` or ``disable``; *reason* is told and logged."""
         self._runner.command(Cause.FORCED, reason)
 
     def disable(self, reason: str = "") -> None:

@@ -183,6 +183,7 @@ class Runner:
             with self._lock:
                 cause = self.circuit.end_check(permit, passed, now)
             self.commit(permit.era, cause, (), now)
+            self.waiting.stirred()  # its place is free, also if nothing has moved
         if error is None or self.admits_all():
             return self.admit()
         self.circuit.reject()
@@ -192,13 +193,20 @@ class Runner:
 
     def returned(self, permit: Era | Permit, result: object) -> None:
         """Settle a call that returned."""
-        if not self._simple or not self.circuit.succeed(permit, self.clock()):
-            self.settle(permit, self._matching.of_result(result), "judged by fail_on_result")
+        if self._simple and self.circuit.succeed(permit, self.clock()):
+            return
+        outcome = self._matching.of_result(result)
+        if outcome is SUCCESS:
+            self.succeed(permit)
+        else:
+            self.settle(permit, outcome, "judged by fail_on_result")
 
     def succeed(self, permit: Era | Permit) -> None:
         """Settle a success."""
-        if not self._simple or not self.circuit.succeed(permit, self.clock()):
+        if self.hears_settled:
             self.settle(permit, SUCCESS, None)
+        else:
+            self._report(permit, SUCCESS, self.clock())
 
     def raised(self, permit: Era | Permit, error: BaseException, fn: object) -> None:
         """Settle what ``call`` caught; raise a hint if *fn* could not be called or awaited."""
@@ -251,9 +259,6 @@ class Runner:
         if era is circuit.void:
             return
         now = self.clock()
-        if outcome is SUCCESS and not self.hears_settled:
-            self._report(permit, outcome, now)
-            return
         stale = era is not circuit.era
         if outcome is FAILURE and failure is not None and not stale:
             self._failures.add(failure, now)
@@ -273,6 +278,8 @@ class Runner:
         views: Sequence[Counts] = ()
         self._lock.acquire()  # half the price of ``with``
         try:
+            if outcome is SUCCESS and circuit.trial is None and circuit.succeed(permit, now):
+                return
             cause = circuit.settle(permit, outcome, now, pause)
             if cause is TRIPPED:
                 views = circuit.judge.look(permit.era, now)
@@ -426,7 +433,7 @@ class Runner:
             if other_rule:
                 self.circuit.judge.set_rule(new.trip, now)
             if new.slow != old.slow:
-                self.circuit.running.limit = new.slow
+                self.circuit.running.set_limit(new.slow)
             self.circuit.recovery = new.recovery
             self.circuit.checked = new.health_check is not None
             self.apply(listeners="listeners" in changes)
