@@ -11,9 +11,11 @@ import anyio
 
 from asyncbreaker import CircuitBreaker
 from asyncbreaker._demo.client import Fetch, http_client
-from asyncbreaker._demo.process import running_server
+from asyncbreaker._demo.process import ServerError, running_server
 from asyncbreaker._demo.script import Phase, Script
 from asyncbreaker._demo.sides import Side
+
+PATIENCE = 10.0  # seconds that a change of phase may take on a busy machine
 
 
 class Run:
@@ -34,22 +36,25 @@ class Run:
         """Seconds since it began, 0 before."""
         return time.monotonic() - self.began if self.began else 0.0
 
-    async def play(self, fetch: Fetch) -> None:
+    async def play(self, fetch: Fetch, control: Fetch) -> None:
         """Play the whole script; returns when the last call has ended."""
         self.began = time.monotonic()
         async with anyio.create_task_group() as calls:
-            calls.start_soon(self._change_phases, fetch)
+            calls.start_soon(self._change_phases, control)
             async for _ in self._arrivals():
                 # Neither side waits for the other, nor a caller for the one before.
                 calls.start_soon(self.without.call, fetch)
                 calls.start_soon(self.guarded.call, fetch)
         self.over = True
 
-    async def _change_phases(self, fetch: Fetch) -> None:
+    async def _change_phases(self, control: Fetch) -> None:
         due = self.began
         for phase, seconds in self.script.phases:
             await sleep_until(due)
-            await fetch(f"/phase/{phase}")
+            try:
+                await control(f"/phase/{phase}")
+            except Exception as error:
+                raise ServerError(f"the server does not obey: {error!r}") from error
             self.phase, self.phases[phase] = phase, time.monotonic()
             due += seconds
 
@@ -64,13 +69,14 @@ class Run:
 
 
 @asynccontextmanager
-async def service(script: Script, port: int = 0) -> AsyncIterator[Fetch]:
-    """Have the service running, and a client that asks it."""
+async def service(script: Script, port: int = 0) -> AsyncIterator[tuple[Fetch, Fetch]]:
+    """Have the service running; yield what asks it, and what tells it to be well or ill."""
     async with (
         running_server(port, script.warming) as url,
         http_client(url, script.timeout) as fetch,
+        http_client(url, PATIENCE) as control,
     ):
-        yield fetch
+        yield fetch, control
 
 
 async def sleep_until(when: float) -> None:

@@ -72,8 +72,9 @@ class Side:
         """In what state the breaker is; "-" without one."""
         return "-" if self.breaker is None else self.breaker.state.value.replace("_", "-")
 
-    def recent_wait(self, now: float) -> float | None:
+    def recent_wait(self) -> float | None:
         """Mean seconds that callers waited whose call ended in the last second; None: nobody."""
+        now = time.monotonic()
         recent = [
             call.seconds
             for call in self.calls

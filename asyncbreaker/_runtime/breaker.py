@@ -65,6 +65,10 @@ class Guarded(Protocol[P, R_co]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
 
     @overload
+    def __get__(  # under @classmethod
+        self: Guarded[Concatenate[type[T], P2], R_co], instance: T | None, owner: type[T], /
+    ) -> Guarded[P2, R_co]: ...
+    @overload
     def __get__(self, instance: None, owner: type | None = None, /) -> Guarded[P, R_co]: ...
     @overload
     def __get__(
@@ -148,15 +152,7 @@ class CircuitBreaker:
 
     # The ways in.
 
-    @overload
-    async def call(
-        self, fn: Callable[P, Coroutine[Any, Any, R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
-    @overload
-    async def call(
-        self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R: ...
-    async def call(self, fn: Callable[..., Awaitable[R]], /, *args: Any, **kwargs: Any) -> R:
+    async def call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``await fn(*args, **kwargs)``, unless the circuit is open.
 
         It is awaited in the caller's own task: context variables, cancel scopes and
@@ -171,9 +167,10 @@ class CircuitBreaker:
             permit = self._runner.admit(fn)
             if permit.check:
                 permit = await self._runner.check_health(permit)
+        plain: Callable[..., Awaitable[R]] = fn
         try:
             # Passing on keywords that are not there costs more than asking for them.
-            result = await (fn(*args, **kwargs) if kwargs else fn(*args))
+            result = await (fn(*args, **kwargs) if kwargs else plain(*args))
         except BaseException as error:
             self._runner.raised(permit, error, fn)
             raise
@@ -382,7 +379,7 @@ class CircuitBreaker:
     def add_listener(self, listener: Callable[[StateChanged], object], /) -> Callable[[], None]: ...
     @overload
     def add_listener(
-        self, listener: Callable[[E], object], /, *kinds: type[E]
+        self, listener: Callable[[E], object], kind: type[E], /, *kinds: type[E]
     ) -> Callable[[], None]: ...
     def add_listener(
         self, listener: Callable[[Any], object], /, *kinds: type[Any]
@@ -406,7 +403,7 @@ class CircuitBreaker:
     @overload
     def events(self) -> EventStream[StateChanged]: ...
     @overload
-    def events(self, *kinds: type[E]) -> EventStream[E]: ...
+    def events(self, kind: type[E], /, *kinds: type[E]) -> EventStream[E]: ...
     def events(self, *kinds: type[Any]) -> EventStream[Any]:
         """Return the events of *kinds* as an async iterator, for your own task.
 

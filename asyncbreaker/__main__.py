@@ -1,0 +1,60 @@
+"""What ``python -m asyncbreaker`` runs: reads the command line, and no more."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from asyncbreaker import __version__
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line: the usage above it would hide the reason."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with exit code 2."""
+        self.exit(2, f"{self.prog}: {message} (--help says what there is)\n")
+
+
+def parser() -> Parser:
+    """Describe the command line."""
+    made = Parser(
+        prog="python -m asyncbreaker",
+        description="A circuit breaker for asyncio and trio.",
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"asyncbreaker {__version__}")
+    commands = made.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    about = "an outage of a real HTTP service, with and without a breaker side by side"
+    demo = commands.add_parser("demo", help=about, description=f"Show {about}.", allow_abbrev=False)
+    demo.add_argument("--fast", action="store_true", help="5 seconds instead of 20")
+    demo.add_argument("--trio", action="store_true", help="run on trio instead of asyncio")
+    demo.add_argument(
+        "--port", type=port, default=0, metavar="N", help="the server's port (default: a free one)"
+    )
+    return made
+
+
+def port(text: str) -> int:
+    """Return *text* as a TCP port, 0 for a free one."""
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"must be a port from 0 to 65535, not {text!r}")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return the exit code."""
+    reader = parser()
+    options = reader.parse_args(arguments)
+    if options.command is None:
+        reader.print_help()
+        return 0
+    from asyncbreaker._demo.command import demo  # late: the demo is not what users import
+
+    return demo(fast=options.fast, trio=options.trio, port=options.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Plays the demo and shows it: a live picture in a terminal, else lines, then the table."""
+
+from __future__ import annotations
+
+import anyio
+from rich.console import Console
+
+from asyncbreaker._demo import lines, picture
+from asyncbreaker._demo.closing import conclude
+from asyncbreaker._demo.process import ServerError
+from asyncbreaker._demo.run import Run, service
+from asyncbreaker._demo.script import FAST, FULL, Script
+
+__all__ = ["ServerError", "perform", "show"]
+
+OPENING = (
+    "One service on this machine, called 60 times a second, twice: without and with a "
+    "circuit breaker. It falls ill, dies and comes back. A caller waits {timeout:.1f} s at most."
+)
+
+
+async def show(fast: bool, port: int) -> None:
+    """Show the whole demo on stdout."""
+    await perform(FAST if fast else FULL, port, Console())
+
+
+async def perform(script: Script, port: int, console: Console) -> None:
+    """Play *script* against a server of its own, and show it on *console*."""
+    run = Run(script)
+    watch = picture.watch if console.is_terminal else lines.watch
+    async with service(script, port) as (fetch, control), anyio.create_task_group() as tasks:
+        console.print(OPENING.format(timeout=script.timeout), highlight=False, width=78)
+        tasks.start_soon(watch, run, console)
+        await run.play(fetch, control)
+    conclude(run, console)
