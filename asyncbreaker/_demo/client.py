@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from importlib import import_module
 from types import ModuleType
@@ -20,7 +20,7 @@ def load_http() -> ModuleType:
 
 
 @asynccontextmanager
-async def http_client(url: str, timeout: float) -> AsyncIterator[Fetch]:  # noqa: ASYNC109
+async def http_client(url: str, timeout: float) -> AsyncGenerator[Fetch, None]:  # noqa: ASYNC109
     """Open a client; a call that has not been answered for *timeout* seconds raises."""
     http = load_http()
     async with http.AsyncClient(

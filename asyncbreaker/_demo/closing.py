@@ -48,6 +48,6 @@ def sentence(without: Findings, guarded: Findings) -> str:
     return (
         f"While the service was dead, {without.wasted} calls were sent to it without a breaker "
         f"and {guarded.wasted} with one; once it was back, nine callers in ten were answered "
-        f"again after {since_back(without.recovered)} without and "
+        f"again {since_back(without.recovered)} without and "
         f"{since_back(guarded.recovered)} with it."
     )

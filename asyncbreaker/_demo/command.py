@@ -57,7 +57,7 @@ def installed(name: str) -> bool:
 
 def refuse(why: str) -> int:
     """Say why not, in one line; return the exit code."""
-    print(f"asyncbreaker demo: {why}", file=sys.stderr)  # noqa: T201
+    print(f"asyncbreaker demo: {why}", file=sys.stderr)
     return 2
 
 
@@ -68,10 +68,12 @@ async def until_signal(work: Callable[[], Awaitable[object]]) -> int:
     async def listen() -> None:
         nonlocal code
         # Windows has no such receiver on asyncio: there KeyboardInterrupt does it.
-        with suppress(NotImplementedError):
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                code = INTERRUPTED + await anext(signals)
-                tasks.cancel_scope.cancel()
+        with (
+            suppress(NotImplementedError),
+            anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+        ):
+            code = INTERRUPTED + await anext(signals)
+            tasks.cancel_scope.cancel()
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(listen)

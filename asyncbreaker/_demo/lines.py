@@ -28,12 +28,14 @@ class Lines:
     def new(self) -> Iterator[str]:
         """Yield the lines about what has happened since it was asked last."""
         run = self._run
-        for phase, began in list(run.phases.items())[self._phases :]:
-            self._phases += 1
-            yield f"{began - run.began:5.1f}s service: {phase} ({MEANING[phase]})"
-        for move in run.guarded.moves[self._moves :]:
-            self._moves += 1
-            yield f"{move.at - run.began:5.1f}s breaker: {said(move)}"
+        began = [*run.phases.items()][self._phases :]
+        moved = run.guarded.moves[self._moves :]
+        self._phases += len(began)
+        self._moves += len(moved)
+        news = [(at, f"service: {phase} ({MEANING[phase]})") for phase, at in began]
+        news += [(move.at, f"breaker: {said(move)}") for move in moved]
+        for at, what in sorted(news):
+            yield f"{at - run.began:5.1f}s {what}"
         if run.elapsed >= self._seconds + 1:
             self._seconds = int(run.elapsed)
             yield figures(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -17,7 +17,7 @@ class ServerError(Exception):
 
 
 @asynccontextmanager
-async def running_server(port: int, warming: float) -> AsyncIterator[str]:
+async def running_server(port: int, warming: float) -> AsyncGenerator[str, None]:
     """Run the server in a second process; yield its URL. Port 0: any free one."""
     command = [sys.executable, "-m", "asyncbreaker._demo.server", str(port), str(warming)]
     # In a session of its own Ctrl-C reaches us alone; it ends when we close its stdin.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
@@ -69,7 +69,7 @@ class Run:
 
 
 @asynccontextmanager
-async def service(script: Script, port: int = 0) -> AsyncIterator[tuple[Fetch, Fetch]]:
+async def service(script: Script, port: int = 0) -> AsyncGenerator[tuple[Fetch, Fetch], None]:
     """Have the service running; yield what asks it, and what tells it to be well or ill."""
     async with (
         running_server(port, script.warming) as url,

@@ -91,9 +91,9 @@ async def serve(port: int, warming: float) -> None:
     try:
         server = await loop.create_server(lambda: Connection(service), HOST, port)
     except OSError as error:
-        print(os.strerror(error.errno or 0), flush=True)  # noqa: T201
+        print(os.strerror(error.errno or 0), flush=True)
         return
-    print(f"port {server.sockets[0].getsockname()[1]}", flush=True)  # noqa: T201
+    print(f"port {server.sockets[0].getsockname()[1]}", flush=True)
     async with server:
         work = asyncio.create_task(service.work())
         await stdin_ended()

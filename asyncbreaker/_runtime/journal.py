@@ -99,7 +99,7 @@ class Journal:
             return ""
         at, failed, rejected = self._since
         return (
-            f" after {now - at:.3g} s: {circuit.failed - failed} probes failed, "
+            f" after {_figure(now - at)} s: {circuit.failed - failed} probes failed, "
             f"{circuit.rejected - rejected} calls rejected"
         )
 
@@ -138,7 +138,7 @@ def _opened(move: Move, circuit: Circuit, failures: Failures) -> str:
             f"{counts.slow} slow"
         )
     parts.append(
-        f"bad calls lead by {counts.lead} for {counts.lead_seconds:.3g} s, "
+        f"bad calls lead by {counts.lead} for {_figure(counts.lead_seconds)} s, "
         f"{counts.consecutive_failures} failures in a row"
     )
     last = failures.last(move.at)
@@ -147,5 +147,10 @@ def _opened(move: Move, circuit: Circuit, failures: Failures) -> str:
         parts.append(f"the last one: {last.type}: {last.message}")
     wait = circuit.retry_after(move.at)
     if wait is not None:
-        parts.append(f"asks again in {wait:.3g} s")
+        parts.append(f"asks again in {_figure(wait)} s")
     return "; ".join(parts)
+
+
+def _figure(seconds: float) -> str:
+    """Three digits, but no exponent: an outage of an hour reads 3600."""
+    return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"

@@ -193,20 +193,23 @@ class Runner:
 
     def returned(self, permit: Era | Permit, result: object) -> None:
         """Settle a call that returned."""
-        if self._simple and self.circuit.succeed(permit, self.clock()):
-            return
-        outcome = self._matching.of_result(result)
-        if outcome is SUCCESS:
+        if self.settings.fail_on_result is None:
             self.succeed(permit)
-        else:
+            return
+        outcome = IGNORED  # stands if Ctrl-C arrives in the predicate
+        try:
+            outcome = self._matching.of_result(result)
+        finally:
             self.settle(permit, outcome, "judged by fail_on_result")
 
     def succeed(self, permit: Era | Permit) -> None:
         """Settle a success."""
         if self.hears_settled:
             self.settle(permit, SUCCESS, None)
-        else:
-            self._report(permit, SUCCESS, self.clock())
+            return
+        now = self.clock()
+        if not (self._simple and self.circuit.succeed(permit, now)):
+            self._report(permit, SUCCESS, now)
 
     def raised(self, permit: Era | Permit, error: BaseException, fn: object) -> None:
         """Settle what ``call`` caught; raise a hint if *fn* could not be called or awaited."""
@@ -219,8 +222,12 @@ class Runner:
         """Settle a block that ends, or a call whose result is not judged."""
         if error is None:
             self.succeed(permit)
-        else:
-            self.settle(permit, self._matching.of_error(error), error)
+            return
+        outcome = IGNORED  # stands if Ctrl-C arrives in a predicate
+        try:
+            outcome = self._matching.of_error(error)
+        finally:
+            self.settle(permit, outcome, error)
 
     def enter_block(self, frame: FrameType, permit: Era | Permit) -> None:
         """Keep *permit* for the block that *frame* enters."""
@@ -398,30 +405,34 @@ class Runner:
 
     def refresh(self) -> None:
         """Choose the permit that calls may take without asking; None: they must ask."""
-        circuit = self.circuit
-        self.hears_settled = self.telling.wants(CallSettled)
-        self.hears_rejected = self.telling.wants(CallRejected)
-        # Whether a success in CLOSED just counts, in no window.
-        self._simple = circuit.state is CLOSED and not (
-            circuit.judge.windows or self.settings.fail_on_result or self.hears_settled
-        )
-        self.short = None
-        if circuit.state is State.DISABLED:
-            self.short = circuit.void
-        elif circuit.state is State.CLOSED and not (circuit.running.watches or self.hears_settled):
-            # Else one permit for all calls, though not the era: their ends are to be judged.
-            self.short = circuit.era if self._simple else _untimed(circuit.era)
-        self._publish(self.short)
-        self.refresh_bare()
+        circuit, telling = self.circuit, self.telling
+        # The lock: a choice that another thread's move overtook would let every call in.
+        with self._lock:
+            self.hears_settled = telling.wants(CallSettled)
+            self.hears_rejected = telling.wants(CallRejected)
+            # Whether a success in CLOSED just counts, in no window.
+            self._simple = circuit.state is CLOSED and not (
+                circuit.judge.windows
+                or self.settings.fail_on_result is not None
+                or self.hears_settled
+            )
+            self.short = None
+            if circuit.state is State.DISABLED:
+                self.short = circuit.void
+            elif circuit.state is CLOSED and not (circuit.running.watches or self.hears_settled):
+                # Else one permit for all calls, though not the era: their ends are judged.
+                self.short = circuit.era if self._simple else _untimed(circuit.era)
+            self._publish(self.short)
+            self.refresh_bare()
 
     def refresh_bare(self) -> None:
         """Choose the permit of blocks that need no record: those of one era at a time."""
-        short = self.short
-        self.bare = None
-        if short is None or self.blocks:
-            return
-        if not self.bare_blocks or self.bare_permit.era is short.era:
-            self.bare = self.bare_permit = short
+        with self._lock:
+            short, self.bare = self.short, None
+            if short is None or self.blocks:
+                return
+            if not self.bare_blocks or self.bare_permit.era is short.era:
+                self.bare = self.bare_permit = short
 
     def configure(self, changes: Changes) -> None:
         """Apply *changes*, all or nothing."""

@@ -154,7 +154,7 @@ async def looks() -> None:
     assert_type(breaker.add_listener(on_change), Callable[[], None])
     breaker.add_listener(on_event, StateChanged, CallRejected, CallSettled)
     breaker.add_listener(on_settled, CallSettled)
-    breaker.add_listener(on_settled)  # type: ignore[call-overload]  # pyright: ignore
+    breaker.add_listener(on_settled)  # type: ignore[arg-type]  # pyright: ignore
     async with breaker.events() as changes:
         async for change in changes:
             assert_type(change, StateChanged)
