@@ -24,6 +24,11 @@ __all__ = [
 ]
 
 
+def figure(seconds: float) -> str:
+    """Three digits, but no exponent: an outage of an hour reads 3600."""
+    return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
+
+
 class FailureSummary(NamedTuple):
     """What is kept of a failure: no exception object, so no traceback and no frames."""
 
@@ -79,16 +84,15 @@ class CircuitOpenError(RejectedError):
                 text = f"circuit {self.breaker!r} is held open by hand"
             case Reason.HALF_OPEN:
                 text = f"circuit {self.breaker!r} is half-open and has no place free"
-            case Reason.OPEN:
+            case _:
                 text = f"circuit {self.breaker!r} is open"
         if self.retry_after is not None:
-            text += f"; retry in {self.retry_after:.3g} s"
+            text += f"; retry in {figure(self.retry_after)} s"
         if self.last_failure is not None:
             kind, message, ago = self.last_failure
-            first_line = message.partition("\n")[0]
-            text += f"; last failure {ago:.3g} s ago: {kind}" + (
-                f": {first_line}" if first_line else ""
-            )
+            first_line = next(iter(message.splitlines()), "")
+            text += f"; last failure {figure(ago)} s ago: {kind}"
+            text += f": {first_line}" if first_line else ""
         return text
 
 

@@ -220,7 +220,7 @@ class Circuit:
 
     def mark(self, permit: Permit, now: float) -> Cause | None:
         """Count a call as slow while it still runs; answers as ``settle`` does."""
-        if permit.era is not self.era or permit.done or permit.check:
+        if permit.era is not self.era or permit.done:
             return None
         self.slow_calls += 1
         if self.trial is not None:
@@ -359,8 +359,8 @@ class Circuit:
                 self.trial = Trial(self.era, progress, self.recovery.lease, checked=self.checked)
                 if progress.asking:
                     self._ask_again(self.trial, now)
-            case State.FORCED_OPEN | State.DISABLED:
-                pass
+            case _:
+                pass  # an operator's order: nothing to prepare
 
     def _ask_again(self, trial: Trial, now: float) -> None:
         trial.progress.asking = False

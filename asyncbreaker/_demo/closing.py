@@ -10,12 +10,20 @@ from asyncbreaker._demo.findings import Findings, findings
 from asyncbreaker._demo.run import Run
 from asyncbreaker._demo.words import milliseconds, since_back
 
+STILL_HALF_OPEN = (
+    " (It still says half-open: it closes when the service has been well "
+    "for as long as it was ill. The calls pass all the same.)"
+)
+
 
 def conclude(run: Run, console: Console) -> None:
     """Print what came out."""
     without, guarded = findings(run, run.without), findings(run, run.guarded)
     console.print(table(without, guarded))
-    console.print(sentence(without, guarded), markup=False, highlight=False, width=78)
+    text = sentence(without, guarded)
+    if run.guarded.state == "half-open" and guarded.recovered is not None:
+        text += STILL_HALF_OPEN
+    console.print(text, markup=False, highlight=False, width=78)
 
 
 def table(without: Findings, guarded: Findings) -> Table:
@@ -47,7 +55,7 @@ def sentence(without: Findings, guarded: Findings) -> str:
     """Say in plain words what was seen; true whatever it was."""
     return (
         f"While the service was dead, {without.wasted} calls were sent to it without a breaker "
-        f"and {guarded.wasted} with one; once it was back, nine callers in ten were answered "
-        f"again {since_back(without.recovered)} without and "
+        f"and {guarded.wasted} with one; from its return until nine callers in ten were answered "
+        f"for good it took {since_back(without.recovered)} without and "
         f"{since_back(guarded.recovered)} with it."
     )

@@ -7,9 +7,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anyio
-from anyio.streams.text import TextReceiveStream
+from anyio.streams.buffered import BufferedByteReceiveStream
 
 from asyncbreaker._demo.server import HOST
+
+LONGEST = 1000  # bytes of the line in which it says its port
 
 
 class ServerError(Exception):
@@ -23,13 +25,11 @@ async def running_server(port: int, warming: float) -> AsyncGenerator[str, None]
     # In a session of its own Ctrl-C reaches us alone; it ends when we close its stdin.
     async with await anyio.open_process(command, stderr=None, start_new_session=True) as process:
         assert process.stdout is not None
-        line = ""
-        async for text in TextReceiveStream(process.stdout):
-            line += text
-            if line.endswith("\n"):
-                break
-        word, _, number = line.strip().partition(" ")
+        try:
+            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", LONGEST)
+        except anyio.IncompleteRead:
+            raise ServerError("the server's process ended at once") from None
+        word, _, number = line.decode().partition(" ")
         if word != "port":
-            reason = line.strip() or "its process ended at once"
-            raise ServerError(f"cannot listen on {HOST}:{port}: {reason}")
+            raise ServerError(f"cannot listen on {HOST}:{port}: {line.decode()}")
         yield f"http://{HOST}:{number}"

@@ -19,4 +19,4 @@ def milliseconds(seconds: float | None) -> str:
 
 def since_back(seconds: float | None) -> str:
     """Say how long after its return the service answered at full rate."""
-    return "not before the end" if seconds is None else f"{seconds:.1f} s"
+    return "more than this run" if seconds is None else f"{seconds:.1f} s"

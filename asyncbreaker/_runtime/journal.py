@@ -13,6 +13,7 @@ from typing import NamedTuple
 from asyncbreaker._core.circuit import Circuit, Move
 from asyncbreaker._core.states import Cause
 from asyncbreaker._runtime.snapshot import Failures
+from asyncbreaker.errors import figure
 
 SUMMARY_EVERY = 60.0  # seconds
 CANCELLED_BLIND = 20  # cancelled calls in a row from which nothing is learned
@@ -99,7 +100,7 @@ class Journal:
             return ""
         at, failed, rejected = self._since
         return (
-            f" after {_figure(now - at)} s: {circuit.failed - failed} probes failed, "
+            f" after {figure(now - at)} s: {circuit.failed - failed} probes failed, "
             f"{circuit.rejected - rejected} calls rejected"
         )
 
@@ -138,7 +139,7 @@ def _opened(move: Move, circuit: Circuit, failures: Failures) -> str:
             f"{counts.slow} slow"
         )
     parts.append(
-        f"bad calls lead by {counts.lead} for {_figure(counts.lead_seconds)} s, "
+        f"bad calls lead by {counts.lead} for {figure(counts.lead_seconds)} s, "
         f"{counts.consecutive_failures} failures in a row"
     )
     last = failures.last(move.at)
@@ -147,10 +148,5 @@ def _opened(move: Move, circuit: Circuit, failures: Failures) -> str:
         parts.append(f"the last one: {last.type}: {last.message}")
     wait = circuit.retry_after(move.at)
     if wait is not None:
-        parts.append(f"asks again in {_figure(wait)} s")
+        parts.append(f"asks again in {figure(wait)} s")
     return "; ".join(parts)
-
-
-def _figure(seconds: float) -> str:
-    """Three digits, but no exponent: an outage of an hour reads 3600."""
-    return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"

@@ -347,7 +347,7 @@ class Runner:
     def command(self, cause: Cause, reason: str) -> None:
         checks.instance("reason", reason, str, "a string")
         with self._lock:
-            self.circuit.command(cause, self.clock(), reason)
+            self.circuit.command(cause, self._about_now(), reason)
             self.refresh()
         self.follow_up()
 
@@ -436,7 +436,7 @@ class Runner:
 
     def configure(self, changes: Changes) -> None:
         """Apply *changes*, all or nothing."""
-        old, now = self.settings, self.clock()
+        old, now = self.settings, self._about_now()
         new = replace(old, **changes)
         other_rule = new.trip != old.trip
         with self._lock:
@@ -496,9 +496,17 @@ class Runner:
         with self._lock:
             return self.circuit.ready_at(now)
 
+    def _about_now(self) -> float:
+        """Read the clock; where it cannot be read, as trio's outside of ``trio.run``, guess.
+
+        Commands and looks must work there too: at import, in a fixture, in a debugger.
+        """
+        now = _read(self.clock)
+        return now if now is not None else self.circuit.era.began or 0.0
+
     def snapshot(self) -> Snapshot:
         """Return one consistent look at everything."""
-        now = self.clock()
+        now = self._about_now()
         circuit = self.circuit
         with self._lock:
             trial, began = circuit.trial, circuit.era.began
