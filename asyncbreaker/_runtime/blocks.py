@@ -40,7 +40,9 @@ class Blocks:
 
     def leave(self, frame: FrameType, task: object) -> Era | Permit | None:
         """Return the permit of the block that *frame* leaves; None if it has none here."""
-        entered = frame if frame in self._open else self._helper(task)
+        entered: FrameType | None = frame
+        if frame not in self._open:
+            entered = None if _is_statement(frame) else self._helper(task)
         if entered is None:
             return None
         held = self._open[entered]
@@ -63,3 +65,15 @@ class Blocks:
 
 def _has_returned(frame: FrameType) -> bool:
     return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] in _RETURNS
+
+
+def _is_statement(frame: FrameType) -> bool:
+    """Tell whether *frame* awaits the end of an ``async with``, no call of ``__aexit__``."""
+    # The compiler marks what it awaits: 2 is the __aexit__ of a statement. The frame
+    # stands a few code units behind the mark, at the sending; how many, versions differ.
+    code, here = frame.f_code.co_code, frame.f_lasti
+    near = range(here - 2, here - 10, -2)
+    return next((code[at + 1] == 2 for at in near if code[at] == _GET_AWAITABLE), False)
+
+
+_GET_AWAITABLE = dis.opmap["GET_AWAITABLE"]

@@ -52,14 +52,12 @@ class Matching:
         self,
         succeed_on: Matcher,
         fail_on: Matcher,
-        fail_on_result: Callable[[Any], bool] | None,
         complain: Complain,
     ) -> None:
         self._ordered = (
             (_predicate(succeed_on), _named_rejections(succeed_on), Outcome.SUCCESS),
             (_predicate(fail_on), _named_rejections(fail_on), Outcome.FAILURE),
         )
-        self._fail_on_result = fail_on_result
         self._complain = complain
         # The default, and the only case worth a short cut: failing calls come in storms.
         self._plain = succeed_on == () and fail_on is Exception
@@ -78,17 +76,6 @@ class Matching:
                 return outcome
         return Outcome.IGNORED
 
-    def of_result(self, result: object) -> Outcome:
-        """Judge what was returned; never raises itself."""
-        if self._fail_on_result is None:
-            return Outcome.SUCCESS
-        try:
-            failed = bool(self._fail_on_result(result))
-        except Exception as error:
-            self._complain(self._fail_on_result, error)
-            return Outcome.IGNORED
-        return Outcome.FAILURE if failed else Outcome.SUCCESS
-
     def _of_leaf(self, error: BaseException) -> Outcome:
         if not isinstance(error, Exception):
             return Outcome.IGNORED
@@ -99,6 +86,16 @@ class Matching:
             if isinstance(error, named_rejections) if rejected else matches(error):
                 return outcome
         return Outcome.IGNORED
+
+
+def of_result(fail_on_result: Callable[[Any], bool], result: object, complain: Complain) -> Outcome:
+    """Judge what was returned."""
+    try:
+        failed = bool(fail_on_result(result))
+    except Exception as error:
+        complain(fail_on_result, error)
+        return Outcome.IGNORED
+    return Outcome.FAILURE if failed else Outcome.SUCCESS
 
 
 class _PredicateError(Exception):

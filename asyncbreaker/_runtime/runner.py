@@ -19,7 +19,7 @@ from asyncbreaker._core.windows import Counts
 from asyncbreaker._runtime.backend import Clock, LoopLock, ask_within, current_task
 from asyncbreaker._runtime.blocks import Blocks
 from asyncbreaker._runtime.journal import Journal
-from asyncbreaker._runtime.matching import Matching
+from asyncbreaker._runtime.matching import Matching, of_result
 from asyncbreaker._runtime.settings import Changes, Settings
 from asyncbreaker._runtime.snapshot import Failures, Snapshot
 from asyncbreaker._runtime.telling import Telling
@@ -193,12 +193,13 @@ class Runner:
 
     def returned(self, permit: Era | Permit, result: object) -> None:
         """Settle a call that returned."""
-        if self.settings.fail_on_result is None:
+        fail_on_result = self.settings.fail_on_result
+        if fail_on_result is None:
             self.succeed(permit)
             return
         outcome = IGNORED  # stands if Ctrl-C arrives in the predicate
         try:
-            outcome = self._matching.of_result(result)
+            outcome = of_result(fail_on_result, result, self._journal.complain)
         finally:
             self.settle(permit, outcome, "judged by fail_on_result")
 
@@ -392,9 +393,7 @@ class Runner:
     def apply(self, *, listeners: bool = True) -> None:
         """Make what the settings say hold."""
         settings = self.settings
-        self._matching = Matching(
-            settings.succeed_on, settings.fail_on, settings.fail_on_result, self._journal.complain
-        )
+        self._matching = Matching(settings.succeed_on, settings.fail_on, self._journal.complain)
         if listeners:
             for remove in self._removers:
                 remove()

@@ -335,3 +335,20 @@ async def test_recorded_blocks_of_one_frame_nest(clock: ManualClock) -> None:
         assert 1 == breaker.snapshot().in_flight
 
     assert 0 == breaker.snapshot().in_flight
+
+
+async def test_a_statement_never_settles_the_block_of_a_helper(clock: ManualClock) -> None:
+    """
+    A block without a record that ends first leaves the place of one that a stack has entered.
+    """
+    breaker = CircuitBreaker(recovery=probing(), backoff=1.0, clock=clock)
+    stack = AsyncExitStack()
+
+    async with breaker:
+        force_state(breaker, State.HALF_OPEN)
+        await stack.enter_async_context(breaker)
+
+    assert State.HALF_OPEN is breaker.state
+    assert (1, 1) == (breaker.snapshot().in_flight, breaker.snapshot().stale)
+    await stack.aclose()
+    assert State.CLOSED is breaker.state
