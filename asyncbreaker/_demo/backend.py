@@ -16,8 +16,8 @@ Answer = Callable[[int], object]
 """Takes the HTTP status."""
 
 CAPACITY = 100.0  # calls per second when healthy
-SLOW_SHARE = 0.2  # of the capacity is left while slow ...
-COLD_SHARE = 0.1  # ... and so much with cold caches
+SHARES = {Phase.HEALTHY: 1.0, Phase.SLOW: 0.2, Phase.DEAD: 0.0}  # of it that are left
+COLD_SHARE = 0.1  # with cold caches, at first
 ROOM = 200  # calls that may wait, two seconds of work; more are refused
 
 
@@ -54,13 +54,7 @@ class Backend:
 
     def capacity(self, now: float) -> float:
         """Calls per second that it can serve now."""
-        match self._phase:
-            case Phase.HEALTHY:
-                return CAPACITY
-            case Phase.SLOW:
-                return CAPACITY * SLOW_SHARE
-            case Phase.DEAD:
-                return 0.0
-            case Phase.RECOVERING:
-                warm = (now - self._since) / self._warming
-                return CAPACITY * min(1.0, COLD_SHARE + (1.0 - COLD_SHARE) * warm)
+        if self._phase is Phase.RECOVERING:
+            warm = (now - self._since) / self._warming
+            return CAPACITY * min(1.0, COLD_SHARE + (1.0 - COLD_SHARE) * warm)
+        return CAPACITY * SHARES[self._phase]

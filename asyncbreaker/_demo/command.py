@@ -28,10 +28,20 @@ def demo(*, fast: bool, trio: bool, port: int) -> int:
     try:
         code = anyio.run(until_signal, lambda: show(fast, port), backend=backend(trio=trio))
     except* ServerError as group:
-        code = refuse("; ".join(str(error) for error in group.exceptions))
+        code = refuse(innermost(group))
+    except* BrokenPipeError:  # nobody reads on, so there is nobody to tell
+        code = 1
     except* KeyboardInterrupt:  # before we listen to signals, or where we cannot
         code = INTERRUPTED + signal.SIGINT
     return code
+
+
+def innermost(group: BaseExceptionGroup[Exception]) -> str:
+    """Return the text of the first error that is not a group of others."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return str(error)
 
 
 def backend(*, trio: bool) -> str:

@@ -13,8 +13,8 @@ from asyncbreaker._demo.sides import End
 from asyncbreaker._demo.words import MEANING, milliseconds
 
 HEAD = """\
-                  | without a breaker     | with a breaker
-  time service    | answered failed  wait | answered failed rejected  wait state"""
+                  | without a breaker   | with a breaker
+  time service    |    ok failed   wait |    ok failed rejected   wait state"""
 LOOK = 0.1  # seconds between two looks
 
 
@@ -51,9 +51,9 @@ def figures(run: Run) -> str:
     without, guarded = run.without, run.guarded
     return (
         f"{run.elapsed:5.1f}s {run.phase:<10} |"
-        f" {without.count(End.ANSWERED):>8} {without.count(End.FAILED):>6}"
+        f" {without.count(End.ANSWERED):>5} {without.count(End.FAILED):>6}"
         f" {milliseconds(without.recent_wait()):>6} |"
-        f" {guarded.count(End.ANSWERED):>8} {guarded.count(End.FAILED):>6}"
+        f" {guarded.count(End.ANSWERED):>5} {guarded.count(End.FAILED):>6}"
         f" {guarded.count(End.REJECTED):>8} {milliseconds(guarded.recent_wait()):>6}"
         f" {guarded.state}"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import anyio
 from rich.console import Console
 
@@ -19,9 +21,19 @@ OPENING = (
 )
 
 
+class Output(Console):
+    """Our stdout. When its reader has left (``| head``) that is an error like any other."""
+
+    def on_broken_pipe(self) -> None:
+        """Raise what the event loop can pass on, which SystemExit in a task is not."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        raise BrokenPipeError
+
+
 async def show(fast: bool, port: int) -> None:
     """Show the whole demo on stdout."""
-    await perform(FAST if fast else FULL, port, Console())
+    await perform(FAST if fast else FULL, port, Output())
 
 
 async def perform(script: Script, port: int, console: Console) -> None:

@@ -210,7 +210,7 @@ class CircuitBreaker:
 
     def guard(self) -> Guard:
         """Return a block that holds its own permit, to be judged from inside: see ``Guard``."""
-        return Guard(self._runner)
+        return Guard(self._runner, self)
 
     @overload
     def entering(

@@ -25,10 +25,11 @@ class Guard:
     another task than it was entered from.
     """
 
-    __slots__ = ("_permit", "_runner")
+    __slots__ = ("_breaker", "_permit", "_runner")
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, breaker: object) -> None:
         self._runner = runner
+        self._breaker = breaker  # kept alive: a registry must find it while it is in use
         # The permit lives here, not on the breaker and not in a context variable:
         # the block may be left from another task.
         self._permit: Era | Permit | None = None

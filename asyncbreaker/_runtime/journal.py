@@ -16,6 +16,7 @@ from asyncbreaker._runtime.snapshot import Failures
 from asyncbreaker.errors import figure
 
 SUMMARY_EVERY = 60.0  # seconds
+NEWS = 3  # closings of one trouble that are told; from then on they count as summaries
 CANCELLED_BLIND = 20  # cancelled calls in a row from which nothing is learned
 
 log = logging.getLogger("asyncbreaker")
@@ -36,6 +37,7 @@ class Journal:
         self._name = name
         self._since: _Totals | None = None  # while there is trouble
         self.due = math.inf  # when the next summary may be written
+        self._closings = 0  # of this trouble
         self._complained: set[int] = set()
         self._cancelled = 0
         self._judged_before = 0
@@ -49,10 +51,11 @@ class Journal:
                 self._write(logging.INFO, move, f"{_ORDERS[move.cause]}{_because(move.reason)}")
             case Cause.TRIPPED | Cause.RETRY_AFTER if move.new_trouble:
                 self._since = _Totals(move.at, circuit.failed, circuit.rejected)
-                self.due = move.at + SUMMARY_EVERY
+                self.due, self._closings = move.at + SUMMARY_EVERY, 0
                 self._write(logging.WARNING, move, _opened(move, circuit, failures))
             case Cause.RECOVERED:
-                self._write(logging.INFO, move, f"closed{self._so_far(move.at, circuit)}")
+                level = self._level_of_closing(move.at)
+                self._write(level, move, f"closed{self._so_far(move.at, circuit)}")
             case _:
                 self._write(logging.DEBUG, move, f"{move.new.value}: {move.cause.value}")
 
@@ -94,6 +97,16 @@ class Journal:
                 self._cancelled,
                 extra={"breaker": self._name},
             )
+
+    def _level_of_closing(self, now: float) -> int:
+        """INFO, unless a dependency that flaps has closed it again and again."""
+        self._closings += 1
+        if self._closings <= NEWS:
+            return logging.INFO
+        if now < self.due:
+            return logging.DEBUG
+        self.due = now + SUMMARY_EVERY
+        return logging.INFO
 
     def _so_far(self, now: float, circuit: Circuit) -> str:
         if self._since is None:

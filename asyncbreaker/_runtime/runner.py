@@ -138,7 +138,7 @@ class Runner:
         self._lock.acquire()  # half the price of ``with``
         try:
             permit = circuit.admit(now)
-            if circuit.asking is None and not circuit.moves:
+            if permit is None or (circuit.asking is None and not circuit.moves):
                 return permit
             self.refresh()
         finally:
@@ -146,8 +146,7 @@ class Runner:
         try:
             self.follow_up()
         except BaseException:  # an interrupt in user code: the call is not made
-            if permit is not None:
-                self.settle(permit, Outcome.IGNORED, "interrupted")
+            self.settle(permit, IGNORED, "interrupted")
             raise
         return permit
 
@@ -165,29 +164,36 @@ class Runner:
     async def check_health(self, permit: Era | Permit) -> Era | Permit:
         """Ask the health check in the caller's task; return the permit of the call that goes on."""
         assert isinstance(permit, Permit)
-        health_check, lock = self.settings.health_check, self._checking.here()
+        lock, lease = self._checking.here(), self.circuit.recovery.lease
+        health_check = self.settings.health_check
+        if lock.locked():
+            # An older check, which an operator's order has made void, still runs.
+            self._end_check(permit, None, self.clock())
+            return self._refuse_checker()
         error: Exception | None = None
         passed: bool | None = None  # stands if the caller is cancelled: the next call asks
         try:
-            # One task asks and none queues: the check holds the one place there is,
-            # so that whoever comes meanwhile has been rejected before this lock.
-            async with lock:
-                if health_check is not None:
-                    lease = self.circuit.recovery.lease
-                    error = await ask_within(lease, self.clock, health_check)
+            async with lock:  # one task asks; the others are rejected, none queues
+                # None: ``configure`` took it away, in another thread, since the call came.
+                ask = ask_within(lease, self.clock, health_check) if health_check else None
+                error = await ask if ask else None
             passed = error is None
         finally:
             now = self.clock()
             if error is not None:
                 self._failures.add(error, now)
-            with self._lock:
-                cause = self.circuit.end_check(permit, passed, now)
-            self.commit(permit.era, cause, (), now)
-            self.waiting.stirred()  # its place is free, also if nothing has moved
-        if error is None or self.admits_all():
-            return self.admit()
+            self._end_check(permit, passed, now)
+        return self.admit() if passed or self.admits_all() else self._refuse_checker()
+
+    def _end_check(self, permit: Permit, passed: bool | None, now: float) -> None:
+        with self._lock:
+            cause = self.circuit.end_check(permit, passed, now)
+        self.commit(permit.era, cause, (), now)
+        self.waiting.stirred()  # its place is free, also if nothing has moved
+
+    def _refuse_checker(self) -> Era:
         self.circuit.reject()
-        return self._reject(now)
+        return self._reject(self.clock())
 
     # Judgement. Must not await: a cancelled caller would lose the outcome.
 

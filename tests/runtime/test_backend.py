@@ -26,7 +26,9 @@ from tests.runtime.support import answer, fail, settled
 
 @pytest.mark.anyio
 async def test_a_signal_may_be_woken_before_during_and_often(anyio_backend: Any) -> None:
-    """Waking is remembered, and waking again does no harm."""
+    """
+    Waking is remembered, and waking again does no harm.
+    """
     signal = Signal()
     signal.wake()
     signal.wake()
@@ -36,7 +38,9 @@ async def test_a_signal_may_be_woken_before_during_and_often(anyio_backend: Any)
 
 @pytest.mark.anyio
 async def test_a_signal_is_woken_from_a_thread(anyio_backend: Any) -> None:
-    """A thread without a loop wakes a task."""
+    """
+    A thread without a loop wakes a task.
+    """
     signal = Signal()
     thread = threading.Thread(target=signal.wake)
     thread.start()
@@ -47,7 +51,9 @@ async def test_a_signal_is_woken_from_a_thread(anyio_backend: Any) -> None:
 
 @pytest.mark.parametrize("run", [asyncio.run, lambda made: trio.run(lambda: made)])
 def test_waking_a_loop_that_has_ended_does_nothing(run: Any) -> None:
-    """Nobody waits in a loop that is gone."""
+    """
+    Nobody waits in a loop that is gone.
+    """
     signals: list[Signal] = []
 
     async def main() -> None:
@@ -58,7 +64,9 @@ def test_waking_a_loop_that_has_ended_does_nothing(run: Any) -> None:
 
 
 def test_a_lock_is_of_its_loop() -> None:
-    """Each loop has one lock of its own kind, and loops that have ended are forgotten."""
+    """
+    Each loop has one lock of its own kind, and loops that have ended are forgotten.
+    """
     loop_lock = LoopLock()
     seen: list[object] = []
 
@@ -78,7 +86,9 @@ def test_a_lock_is_of_its_loop() -> None:
 
 
 def test_a_lock_that_was_waited_for_keeps_no_loop_alive() -> None:
-    """A loop whose lock had a queue is let go once another loop has come."""
+    """
+    A loop whose lock had a queue is let go once another loop has come.
+    """
     loop_lock = LoopLock()
     loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
@@ -98,7 +108,9 @@ def test_a_lock_that_was_waited_for_keeps_no_loop_alive() -> None:
 
 
 def test_locks_may_be_asked_for_by_many_threads() -> None:
-    """Loops that start at the same time in several threads get a lock each."""
+    """
+    Loops that start at the same time in several threads get a lock each.
+    """
     loop_lock = LoopLock()
     locks: list[object] = []
 
@@ -116,7 +128,9 @@ def test_locks_may_be_asked_for_by_many_threads() -> None:
 
 @pytest.mark.anyio
 async def test_the_current_task_is_the_same_until_it_ends(anyio_backend: Any) -> None:
-    """Two looks in one task agree, and another task is another object."""
+    """
+    Two looks in one task agree, and another task is another object.
+    """
     tasks: list[object] = []
 
     async def look() -> None:
@@ -131,13 +145,17 @@ async def test_the_current_task_is_the_same_until_it_ends(anyio_backend: Any) ->
 
 
 def test_outside_of_any_task_there_is_none() -> None:
-    """Also where no loop runs the question may be asked."""
+    """
+    Also where no loop runs the question may be asked.
+    """
     assert current_task() is None
 
 
 @pytest.mark.anyio
 async def test_a_checkpoint_lets_others_run(anyio_backend: Any) -> None:
-    """A task that was started runs before the checkpoint is over."""
+    """
+    A task that was started runs before the checkpoint is over.
+    """
     ran: list[int] = []
 
     async def other() -> None:
@@ -153,7 +171,9 @@ async def test_a_checkpoint_lets_others_run(anyio_backend: Any) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("when", [None, 1000.0])
 async def test_waiting_ends_with_the_signal(when: float | None, clock: ManualClock) -> None:
-    """A signal ends the wait, whether or not there is a time."""
+    """
+    A signal ends the wait, whether or not there is a time.
+    """
     signal = Signal()
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
@@ -165,7 +185,9 @@ async def test_waiting_ends_with_the_signal(when: float | None, clock: ManualClo
 
 @pytest.mark.anyio
 async def test_waiting_ends_with_the_time(clock: ManualClock) -> None:
-    """The breaker's own clock ends the wait where it can be slept on, else the loop's."""
+    """
+    The breaker's own clock ends the wait where it can be slept on, else the loop's.
+    """
     with anyio.fail_after(5):
         async with anyio.create_task_group() as group:
             group.start_soon(wait_until, Signal(), clock, 105.0)
@@ -178,7 +200,9 @@ async def test_waiting_ends_with_the_time(clock: ManualClock) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("manual", [True, False])
 async def test_asking_returns_what_was_raised(manual: bool, clock: ManualClock) -> None:
-    """An answer is no error; an exception is returned as it is."""
+    """
+    An answer is no error; an exception is returned as it is.
+    """
     ask_clock = clock if manual else lambda: 0.0
 
     assert await ask_within(5.0, ask_clock, answer) is None
@@ -190,7 +214,9 @@ async def test_asking_returns_what_was_raised(manual: bool, clock: ManualClock) 
 @pytest.mark.anyio
 @pytest.mark.parametrize("manual", [True, False])
 async def test_asking_in_vain_is_a_timeout(manual: bool, clock: ManualClock) -> None:
-    """What does not answer in time is cut."""
+    """
+    What does not answer in time is cut.
+    """
     ask_clock = clock if manual else lambda: 0.0
     errors: list[Exception | None] = []
 
@@ -210,7 +236,9 @@ async def test_asking_in_vain_is_a_timeout(manual: bool, clock: ManualClock) -> 
 @pytest.mark.anyio
 @pytest.mark.parametrize("manual", [True, False])
 async def test_asking_passes_on_the_callers_cancellation(manual: bool, clock: ManualClock) -> None:
-    """A caller that is cancelled gets no TimeoutError but its own end."""
+    """
+    A caller that is cancelled gets no TimeoutError but its own end.
+    """
     ask_clock = clock if manual else lambda: 0.0
     with anyio.CancelScope() as scope:
         scope.cancel()

@@ -24,7 +24,9 @@ ORDERS = {
 async def test_orders_work_from_every_state(
     order: str, after: State, before: State, clock: ManualClock
 ) -> None:
-    """Each order leads to its state, with its reason, and is told unless nothing moved."""
+    """
+    Each order leads to its state, with its reason, and is told unless nothing moved.
+    """
     breaker = fragile(clock)
     force_state(breaker, before)
 
@@ -41,7 +43,9 @@ async def test_orders_work_from_every_state(
 
 @pytest.mark.parametrize("order", ["force_open", "disable"])
 async def test_a_repeated_order_only_updates_the_reason(order: str, clock: ManualClock) -> None:
-    """Giving an order again tells nothing and restarts nothing."""
+    """
+    Giving an order again tells nothing and restarts nothing.
+    """
     breaker = fragile(clock)
     getattr(breaker, order)("first")
     clock.advance(5.0)
@@ -55,7 +59,9 @@ async def test_a_repeated_order_only_updates_the_reason(order: str, clock: Manua
 @pytest.mark.parametrize("order", ["force_open", "disable", "reset"])
 @pytest.mark.parametrize("reason", [None, 5, b"x"])
 async def test_a_reason_is_a_string(order: str, reason: Any, clock: ManualClock) -> None:
-    """A reason that is no string is refused, and nothing moves."""
+    """
+    A reason that is no string is refused, and nothing moves.
+    """
     breaker = fragile(clock)
     with pytest.raises(TypeError, match=f"reason must be a string, not {reason!r}"):
         getattr(breaker, order)(reason)
@@ -63,7 +69,9 @@ async def test_a_reason_is_a_string(order: str, reason: Any, clock: ManualClock)
 
 
 async def test_forced_open_rejects_and_is_never_left_by_itself(clock: ManualClock) -> None:
-    """However long it takes, a forced circuit rejects, without a time to come back at."""
+    """
+    However long it takes, a forced circuit rejects, without a time to come back at.
+    """
     breaker = fragile(clock)
     breaker.force_open()
     for seconds in (0.0, 10.0, 1e9):
@@ -76,7 +84,9 @@ async def test_forced_open_rejects_and_is_never_left_by_itself(clock: ManualCloc
 
 
 async def test_disabled_admits_all_and_records_nothing(clock: ManualClock) -> None:
-    """A disabled breaker lets every call through: no counts, no totals, no event, no opening."""
+    """
+    A disabled breaker lets every call through: no counts, no totals, no event, no opening.
+    """
     breaker = fragile(clock)
     breaker.disable("migration")
     with record(breaker) as events:
@@ -99,7 +109,9 @@ async def test_disabled_admits_all_and_records_nothing(clock: ManualClock) -> No
 
 @pytest.mark.parametrize("order", ["force_open", "disable", "reset"])
 async def test_calls_in_flight_at_an_order_are_stale(order: str, clock: ManualClock) -> None:
-    """What was admitted before an order and fails after it changes nothing but a count."""
+    """
+    What was admitted before an order and fails after it changes nothing but a count.
+    """
     breaker = fragile(clock)
     guards = [breaker.guard() for _ in range(3)]
     with record(breaker) as events:
@@ -116,7 +128,9 @@ async def test_calls_in_flight_at_an_order_are_stale(order: str, clock: ManualCl
 
 
 async def test_reset_makes_it_as_new(clock: ManualClock) -> None:
-    """After a reset counts, run and lead are empty and attempts start at one."""
+    """
+    After a reset counts, run and lead are empty and attempts start at one.
+    """
     asked: list[int] = []
 
     def backoff(attempt: int) -> float:
@@ -135,7 +149,9 @@ async def test_reset_makes_it_as_new(clock: ManualClock) -> None:
 
 
 async def test_reset_while_closed_starts_a_new_count(clock: ManualClock) -> None:
-    """In CLOSED a reset forgets what was counted, and tells nothing."""
+    """
+    In CLOSED a reset forgets what was counted, and tells nothing.
+    """
     from asyncbreaker import consecutive_failures
 
     breaker = fragile(clock, trip=consecutive_failures(2))
@@ -149,7 +165,9 @@ async def test_reset_while_closed_starts_a_new_count(clock: ManualClock) -> None
 
 
 async def test_an_order_during_a_probe_stands(clock: ManualClock) -> None:
-    """A probe that ends well after ``force_open`` does not close the circuit."""
+    """
+    A probe that ends well after ``force_open`` does not close the circuit.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     clock.advance(10.0)
@@ -163,7 +181,9 @@ async def test_an_order_during_a_probe_stands(clock: ManualClock) -> None:
 
 
 def test_default_names_are_unique_and_readable() -> None:
-    """Breakers without a name are numbered."""
+    """
+    Breakers without a name are numbered.
+    """
     names = [CircuitBreaker().name for _ in range(5)]
     assert 5 == len(set(names))
     assert all(name.startswith("breaker-") and name[8:].isdigit() for name in names)

@@ -33,7 +33,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_an_unknown_name_is_refused_and_nothing_changes(clock: ManualClock) -> None:
-    """All or nothing: one wrong name, and the good ones do not hold either."""
+    """
+    All or nothing: one wrong name, and the good ones do not hold either.
+    """
     breaker = fragile(clock)
     for wrong in ("name", "clock", "tripp"):
         with pytest.raises(TypeError, match=wrong):
@@ -44,7 +46,9 @@ async def test_an_unknown_name_is_refused_and_nothing_changes(clock: ManualClock
 
 
 async def test_one_bad_value_keeps_all_as_it_was(clock: ManualClock) -> None:
-    """All or nothing: one bad value, and the good ones do not hold either."""
+    """
+    All or nothing: one bad value, and the good ones do not hold either.
+    """
     breaker = fragile(clock)
     with pytest.raises(ValueError, match="slow"):
         breaker.configure(backoff=3.0, shadow=True, trip=failure_lead(), slow=-1.0)
@@ -55,7 +59,9 @@ async def test_one_bad_value_keeps_all_as_it_was(clock: ManualClock) -> None:
 
 
 async def test_it_tells_and_moves_nothing(clock: ManualClock) -> None:
-    """State and events are untouched, in every state."""
+    """
+    State and events are untouched, in every state.
+    """
     breaker = fragile(clock)
     for state in (State.CLOSED, State.OPEN):
         with record(breaker) as events:
@@ -68,7 +74,9 @@ async def test_it_tells_and_moves_nothing(clock: ManualClock) -> None:
 
 
 async def test_an_open_timer_goes_on(clock: ManualClock) -> None:
-    """A wait that runs ends as it was drawn; the new backoff is asked at the next opening."""
+    """
+    A wait that runs ends as it was drawn; the new backoff is asked at the next opening.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     clock.advance(4.0)
@@ -81,7 +89,9 @@ async def test_an_open_timer_goes_on(clock: ManualClock) -> None:
 
 
 async def test_the_newest_calls_are_kept(clock: ManualClock) -> None:
-    """A smaller window of calls keeps its newest, a larger one all."""
+    """
+    A smaller window of calls keeps its newest, a larger one all.
+    """
     breaker = fragile(clock, trip=failure_rate(1.0, minimum=4, window=LastCalls(4)))
     for fails in (True, True, False, True):
         await (failing_call if fails else breaker.call)(*([breaker] if fails else [answer]))
@@ -93,7 +103,9 @@ async def test_the_newest_calls_are_kept(clock: ManualClock) -> None:
 
 
 async def test_the_newest_seconds_are_kept(clock: ManualClock) -> None:
-    """A shorter window of seconds keeps what it still covers."""
+    """
+    A shorter window of seconds keeps what it still covers.
+    """
     breaker = fragile(clock, trip=failure_count(50, window=LastSeconds(60)))
     await failing_call(breaker)
     clock.advance(30.0)
@@ -104,7 +116,9 @@ async def test_the_newest_seconds_are_kept(clock: ManualClock) -> None:
 
 
 async def test_another_kind_of_window_starts_empty(clock: ManualClock) -> None:
-    """From calls to seconds nothing fits but the run and the lead, which always stay."""
+    """
+    From calls to seconds nothing fits but the run and the lead, which always stay.
+    """
     breaker = fragile(clock, trip=failure_count(50, window=LastSeconds(60)))
     await failing_call(breaker)
     await failing_call(breaker)
@@ -117,7 +131,9 @@ async def test_another_kind_of_window_starts_empty(clock: ManualClock) -> None:
 
 
 async def test_the_new_rule_is_asked_by_the_next_bad_call(clock: ManualClock) -> None:
-    """A rule that would say yes already opens at the next bad call, not by itself."""
+    """
+    A rule that would say yes already opens at the next bad call, not by itself.
+    """
     breaker = fragile(clock, trip=consecutive_failures(100))
     for _ in range(5):
         await failing_call(breaker)
@@ -129,7 +145,9 @@ async def test_the_new_rule_is_asked_by_the_next_bad_call(clock: ManualClock) ->
 
 
 async def test_listeners_replace_just_the_constructors(clock: ManualClock) -> None:
-    """Those that were added otherwise stay; without ``listeners=`` all stay."""
+    """
+    Those that were added otherwise stay; without ``listeners=`` all stay.
+    """
     first: list[StateChanged] = []
     second: list[StateChanged] = []
     added: list[StateChanged] = []
@@ -148,7 +166,9 @@ async def test_listeners_replace_just_the_constructors(clock: ManualClock) -> No
 
 
 async def test_slow_holds_for_calls_that_come_later(clock: ManualClock) -> None:
-    """A call in flight keeps the limit it was admitted under."""
+    """
+    A call in flight keeps the limit it was admitted under.
+    """
     breaker = CircuitBreaker(clock=clock, slow=10.0)
     old = breaker.guard()
     await old.__aenter__()
@@ -169,7 +189,9 @@ async def test_slow_holds_for_calls_that_come_later(clock: ManualClock) -> None:
 
 
 async def test_a_hung_call_under_the_old_limit_is_still_marked(clock: ManualClock) -> None:
-    """Switching ``slow`` off does not let go of calls that run under it."""
+    """
+    Switching ``slow`` off does not let go of calls that run under it.
+    """
     breaker = CircuitBreaker(clock=clock, slow=10.0)
     hung = breaker.guard()
     await hung.__aenter__()
@@ -184,7 +206,9 @@ async def test_a_hung_call_under_the_old_limit_is_still_marked(clock: ManualCloc
 
 
 async def test_recovery_holds_from_the_next_half_open(clock: ManualClock) -> None:
-    """A half-open that lasts goes on under the old recovery."""
+    """
+    A half-open that lasts goes on under the old recovery.
+    """
     breaker = fragile(clock, recovery=probing(successes=2))
     await failing_call(breaker)
     clock.advance(10.0)
@@ -201,7 +225,9 @@ async def test_recovery_holds_from_the_next_half_open(clock: ManualClock) -> Non
 
 
 async def test_matchers_hold_at_once(clock: ManualClock) -> None:
-    """A call is judged by the matchers of the moment it ends."""
+    """
+    A call is judged by the matchers of the moment it ends.
+    """
     breaker = fragile(clock)
     breaker.configure(fail_on=LookupError, succeed_on=ConnectionError)
     await failing_call(breaker)
@@ -213,7 +239,9 @@ async def test_matchers_hold_at_once(clock: ManualClock) -> None:
 
 
 async def test_shadow_may_be_switched(clock: ManualClock) -> None:
-    """A breaker that was watched for a while may be put in charge, in any state."""
+    """
+    A breaker that was watched for a while may be put in charge, in any state.
+    """
     breaker = fragile(clock, shadow=True)
     await failing_call(breaker)
     assert 42 == await breaker.call(answer)
@@ -224,7 +252,9 @@ async def test_shadow_may_be_switched(clock: ManualClock) -> None:
 
 
 async def test_a_health_check_may_come_and_go(clock: ManualClock) -> None:
-    """A check that is set is asked from the next half-open; one that is unset never again."""
+    """
+    A check that is set is asked from the next half-open; one that is unset never again.
+    """
     asked: list[int] = []
 
     async def check() -> None:
@@ -242,7 +272,9 @@ async def test_a_health_check_may_come_and_go(clock: ManualClock) -> None:
 
 
 async def test_switching_off_a_check_that_is_due_lets_calls_through(clock: ManualClock) -> None:
-    """A half-open that waits for its check is not wedged when the check is taken away."""
+    """
+    A half-open that waits for its check is not wedged when the check is taken away.
+    """
 
     breaker = fragile(clock, health_check=anyio.sleep_forever)
     await failing_call(breaker)
@@ -257,7 +289,9 @@ async def test_switching_off_a_check_that_is_due_lets_calls_through(clock: Manua
 
 
 async def test_a_rule_that_cannot_be_compared_changes_nothing(clock: ManualClock) -> None:
-    """All or nothing, also when comparing the rules raises."""
+    """
+    All or nothing, also when comparing the rules raises.
+    """
 
     class Odd:
         def __call__(self, counts: Counts) -> bool:
@@ -276,7 +310,9 @@ async def test_a_rule_that_cannot_be_compared_changes_nothing(clock: ManualClock
 
 
 async def test_the_backoff_is_asked_once_per_opening(clock: ManualClock) -> None:
-    """Looking and being rejected draw no new wait."""
+    """
+    Looking and being rejected draw no new wait.
+    """
     asked: list[int] = []
 
     def backoff(attempt: int) -> Wait:
@@ -293,7 +329,9 @@ async def test_the_backoff_is_asked_once_per_opening(clock: ManualClock) -> None
 
 @pytest.mark.parametrize("seeded", [True, False])
 async def test_a_hundred_breakers_come_back_spread_out(seeded: bool, clock: ManualClock) -> None:
-    """Breakers that opened at the same instant do not ask again at the same instant."""
+    """
+    Breakers that opened at the same instant do not ask again at the same instant.
+    """
     settings: dict[str, Any] = {}
     if seeded:
         wait = hasten(exponential(0.5, maximum=10.0))

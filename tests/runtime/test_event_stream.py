@@ -19,7 +19,9 @@ async def collect(stream: EventStream[StateChanged], into: list[State]) -> None:
 
 
 async def test_the_stream_has_the_events_in_order(clock: ManualClock) -> None:
-    """A consumer gets what listeners are told, in the same order."""
+    """
+    A consumer gets what listeners are told, in the same order.
+    """
     breaker = fragile(clock)
     with record(breaker) as told:
         async with breaker.events(StateChanged, CallRejected, CallSettled) as stream:
@@ -34,7 +36,9 @@ async def test_the_stream_has_the_events_in_order(clock: ManualClock) -> None:
 
 
 async def test_the_stream_has_moves_unless_asked_otherwise(clock: ManualClock) -> None:
-    """Without kinds the stream has state changes alone."""
+    """
+    Without kinds the stream has state changes alone.
+    """
     breaker = fragile(clock)
     async with breaker.events() as stream:
         await failing_call(breaker)
@@ -44,7 +48,9 @@ async def test_the_stream_has_moves_unless_asked_otherwise(clock: ManualClock) -
 
 
 async def test_a_sleeping_consumer_is_woken(clock: ManualClock) -> None:
-    """Who waits for the next event gets it when it happens, and the stream's end ends the wait."""
+    """
+    Who waits for the next event gets it when it happens, and the stream's end ends the wait.
+    """
     breaker = fragile(clock)
     got: list[State] = []
     async with anyio.create_task_group() as group, breaker.events() as stream:
@@ -59,7 +65,9 @@ async def test_a_sleeping_consumer_is_woken(clock: ManualClock) -> None:
 
 
 async def test_the_oldest_events_are_dropped_and_counted(clock: ManualClock) -> None:
-    """A consumer that sleeps costs a thousand events at most; what it lost is counted."""
+    """
+    A consumer that sleeps costs a thousand events at most; what it lost is counted.
+    """
     breaker = fragile(clock)
     async with breaker.events() as stream:
         breaker.force_open("first")
@@ -73,7 +81,9 @@ async def test_the_oldest_events_are_dropped_and_counted(clock: ManualClock) -> 
 
 
 async def test_a_cancelled_consumer_loses_nothing(clock: ManualClock) -> None:
-    """Cancelling the wait for an event leaves the stream as it was."""
+    """
+    Cancelling the wait for an event leaves the stream as it was.
+    """
     breaker = fragile(clock)
     async with breaker.events() as stream:
         with anyio.move_on_after(0) as scope:
@@ -84,7 +94,9 @@ async def test_a_cancelled_consumer_loses_nothing(clock: ManualClock) -> None:
 
 
 async def test_two_streams_do_not_share_events(clock: ManualClock) -> None:
-    """Each stream gets every event."""
+    """
+    Each stream gets every event.
+    """
     breaker = fragile(clock)
     async with breaker.events() as one, breaker.events() as other:
         breaker.force_open()
@@ -92,7 +104,9 @@ async def test_two_streams_do_not_share_events(clock: ManualClock) -> None:
 
 
 async def test_two_consumers_of_one_stream_share_its_events(clock: ManualClock) -> None:
-    """Each event goes to one of the tasks that read the same stream, and all of them end."""
+    """
+    Each event goes to one of the tasks that read the same stream, and all of them end.
+    """
     breaker = fragile(clock)
     got: list[State] = []
     async with anyio.create_task_group() as group, breaker.events() as stream:
@@ -107,7 +121,9 @@ async def test_two_consumers_of_one_stream_share_its_events(clock: ManualClock) 
 
 
 async def test_nothing_is_kept_after_the_block(clock: ManualClock) -> None:
-    """What happens after the block has been left is not in the stream."""
+    """
+    What happens after the block has been left is not in the stream.
+    """
     breaker = fragile(clock)
     async with breaker.events() as stream:
         pass
@@ -117,7 +133,9 @@ async def test_nothing_is_kept_after_the_block(clock: ManualClock) -> None:
 
 
 async def test_a_stream_must_be_entered_once(clock: ManualClock) -> None:
-    """Reading before entering, and entering twice, are refused with the way to do it."""
+    """
+    Reading before entering, and entering twice, are refused with the way to do it.
+    """
     stream = fragile(clock).events()
     with pytest.raises(RuntimeError, match="enter the stream first"):
         await anext(stream)
@@ -128,7 +146,9 @@ async def test_a_stream_must_be_entered_once(clock: ManualClock) -> None:
 
 
 async def test_a_sleeping_consumer_delays_no_call(clock: ManualClock) -> None:
-    """Calls go on while nobody reads."""
+    """
+    Calls go on while nobody reads.
+    """
     breaker = fragile(clock)
     async with breaker.events(CallSettled) as stream:
         for _ in range(1500):
@@ -139,7 +159,9 @@ async def test_a_sleeping_consumer_delays_no_call(clock: ManualClock) -> None:
 async def test_an_event_that_comes_while_the_consumer_lies_down_is_not_missed(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An event from another thread, between looking and sleeping, still wakes the consumer."""
+    """
+    An event from another thread, between looking and sleeping, still wakes the consumer.
+    """
     import asyncbreaker._runtime.telling as telling
 
     breaker = fragile(clock)

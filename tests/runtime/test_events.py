@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 from contextlib import suppress
 from typing import Any
@@ -44,7 +45,9 @@ async def live_through_everything(breaker: CircuitBreaker, clock: ManualClock) -
 
 
 async def test_every_move_is_told_with_cause_and_reason(clock: ManualClock) -> None:
-    """A listener is told each move with where from, where to, why, and when."""
+    """
+    A listener is told each move with where from, where to, why, and when.
+    """
     told: list[StateChanged] = []
     breaker = fragile(clock, listeners=[told.append])
 
@@ -66,7 +69,9 @@ async def test_every_move_is_told_with_cause_and_reason(clock: ManualClock) -> N
 
 
 async def test_each_old_state_is_the_previous_new_one(clock: ManualClock) -> None:
-    """Whatever many tasks do at once, the moves that are told form one chain."""
+    """
+    Whatever many tasks do at once, the moves that are told form one chain.
+    """
     told: list[StateChanged] = []
     breaker = fragile(clock, backoff=0.0, listeners=[told.append])
 
@@ -97,7 +102,9 @@ async def failing_call_if_admitted(breaker: CircuitBreaker, *, fails: bool) -> N
 
 
 async def test_a_burst_of_failures_is_one_opening(clock: ManualClock) -> None:
-    """A thousand calls that fail at once are told as one opening."""
+    """
+    A thousand calls that fail at once are told as one opening.
+    """
     told: list[StateChanged] = []
     breaker = fragile(clock, listeners=[told.append])
     go = anyio.Event()
@@ -120,7 +127,9 @@ async def test_a_burst_of_failures_is_one_opening(clock: ManualClock) -> None:
 
 
 async def test_what_a_listener_causes_is_told_after(clock: ManualClock) -> None:
-    """A listener may reset the breaker; all are told of the opening first, then of the reset."""
+    """
+    A listener may reset the breaker; all are told of the opening first, then of the reset.
+    """
     breaker = fragile(clock)
     told: list[tuple[str, State]] = []
 
@@ -150,7 +159,9 @@ async def test_what_a_listener_causes_is_told_after(clock: ManualClock) -> None:
 async def test_a_listener_may_call_any_method(
     act: str, states: list[State], clock: ManualClock
 ) -> None:
-    """A listener may give orders and look; the breaker obeys after the move it was told of."""
+    """
+    A listener may give orders and look; the breaker obeys after the move it was told of.
+    """
     breaker = fragile(clock)
     told: list[State] = []
 
@@ -168,7 +179,9 @@ async def test_a_listener_may_call_any_method(
 
 
 async def test_a_listener_sees_the_state_it_is_told_of(clock: ManualClock) -> None:
-    """Listeners are called after the move."""
+    """
+    Listeners are called after the move.
+    """
     breaker = fragile(clock)
     seen: list[bool] = []
     breaker.add_listener(lambda event: seen.append(event.new is breaker.state))
@@ -179,7 +192,9 @@ async def test_a_listener_sees_the_state_it_is_told_of(clock: ManualClock) -> No
 
 
 async def test_a_listener_may_take_itself_off(clock: ManualClock) -> None:
-    """A listener that removes itself while it is told is told nothing more."""
+    """
+    A listener that removes itself while it is told is told nothing more.
+    """
     breaker = fragile(clock)
     told: list[State] = []
 
@@ -197,7 +212,9 @@ async def test_a_listener_may_take_itself_off(clock: ManualClock) -> None:
 async def test_a_listener_that_raises_is_logged_and_passed_over(
     clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The others are told, the caller gets its own exception, and the log has it as ERROR once."""
+    """
+    The others are told, the caller gets its own exception, and the log has it as ERROR once.
+    """
     caplog.set_level(logging.DEBUG, "asyncbreaker")
     told: list[State] = []
 
@@ -217,7 +234,9 @@ async def test_a_listener_that_raises_is_logged_and_passed_over(
 
 
 async def test_a_listener_that_raises_breaks_no_call_and_no_rejection(clock: ManualClock) -> None:
-    """Also what listens to calls and rejections may raise without anybody noticing."""
+    """
+    Also what listens to calls and rejections may raise without anybody noticing.
+    """
     breaker = fragile(clock)
 
     def broken(event: Event) -> None:
@@ -248,7 +267,9 @@ async def async_generator(event: StateChanged) -> Any:
     [async_listener, functools.partial(async_listener, extra=1), AsyncListener(), async_generator],
 )
 async def test_an_async_listener_is_refused_with_a_hint(listener: Any, clock: ManualClock) -> None:
-    """What would have to be awaited is refused, at both doors, with the way to do it."""
+    """
+    What would have to be awaited is refused, at both doors, with the way to do it.
+    """
     breaker = fragile(clock)
 
     with pytest.raises(TypeError, match=r"listener must be .*breaker\.events\(\)"):
@@ -261,13 +282,17 @@ async def test_an_async_listener_is_refused_with_a_hint(listener: Any, clock: Ma
 
 @pytest.mark.parametrize("listener", [None, 1, "print"])
 async def test_what_is_no_function_is_no_listener(listener: Any, clock: ManualClock) -> None:
-    """A listener that cannot be called is refused by name and value."""
+    """
+    A listener that cannot be called is refused by name and value.
+    """
     with pytest.raises(TypeError, match=f"listener must be callable, not {listener!r}"):
         fragile(clock).add_listener(listener)
 
 
 async def test_the_remover_takes_the_listener_off(clock: ManualClock) -> None:
-    """After the remover nothing is told, and calling it again does no harm."""
+    """
+    After the remover nothing is told, and calling it again does no harm.
+    """
     told: list[Event] = []
     breaker = fragile(clock)
     remove = breaker.add_listener(told.append, StateChanged, CallRejected, CallSettled)
@@ -281,7 +306,9 @@ async def test_the_remover_takes_the_listener_off(clock: ManualClock) -> None:
 
 
 async def test_a_listener_added_twice_is_told_twice(clock: ManualClock) -> None:
-    """Each adding has a remover of its own."""
+    """
+    Each adding has a remover of its own.
+    """
     told: list[State] = []
 
     def listener(event: StateChanged) -> None:
@@ -299,7 +326,9 @@ async def test_a_listener_added_twice_is_told_twice(clock: ManualClock) -> None:
 
 
 async def test_only_the_kinds_asked_for_are_told(clock: ManualClock) -> None:
-    """Without kinds a listener is told moves; else just what it asked for."""
+    """
+    Without kinds a listener is told moves; else just what it asked for.
+    """
     breaker = fragile(clock)
     moves: list[Event] = []
     rejections: list[Event] = []
@@ -321,7 +350,9 @@ async def test_only_the_kinds_asked_for_are_told(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("kind", [str, "StateChanged", None, Event])
 async def test_an_unknown_kind_is_refused(kind: Any, clock: ManualClock) -> None:
-    """What is no class of events is refused with the names of those that are."""
+    """
+    What is no class of events is refused with the names of those that are.
+    """
     breaker = fragile(clock)
 
     with pytest.raises(TypeError, match=r"kinds must be event classes \(StateChanged, CallR"):
@@ -331,7 +362,9 @@ async def test_an_unknown_kind_is_refused(kind: Any, clock: ManualClock) -> None
 
 
 async def test_a_settled_call_is_told_with_its_duration(clock: ManualClock) -> None:
-    """Seconds, slowness, and the class of what was raised stand in the event."""
+    """
+    Seconds, slowness, and the class of what was raised stand in the event.
+    """
     breaker = fragile(clock, trip=lambda counts: False, slow=2.0)
 
     async def last(seconds: float) -> None:
@@ -353,7 +386,9 @@ async def test_a_settled_call_is_told_with_its_duration(clock: ManualClock) -> N
 async def test_without_a_listener_no_event_is_built(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Events that nobody listens to cost nothing: they are not even made."""
+    """
+    Events that nobody listens to cost nothing: they are not even made.
+    """
     built: list[str] = []
     for kind in (StateChanged, CallRejected, CallSettled):
         original = kind.__init__
@@ -379,7 +414,9 @@ async def test_without_a_listener_no_event_is_built(
 
 
 async def test_calls_older_than_the_listener_may_pass_untold(clock: ManualClock) -> None:
-    """A call in flight when the listener comes ends as usual; calls after it are told."""
+    """
+    A call in flight when the listener comes ends as usual; calls after it are told.
+    """
     breaker = fragile(clock)
     outer = breaker.guard()
     await outer.__aenter__()
@@ -390,3 +427,15 @@ async def test_calls_older_than_the_listener_may_pass_untold(clock: ManualClock)
 
     assert [Outcome.SUCCESS] == [event.outcome for event in events if type(event) is CallSettled]
     assert 2 == breaker.snapshot().succeeded
+
+
+def test_a_remover_may_outlive_its_breaker() -> None:
+    """
+    Taking a listener off a breaker that is gone does nothing.
+    """
+    breaker = CircuitBreaker()
+    remove = breaker.add_listener(lambda event: None)
+    del breaker
+    gc.collect()
+
+    remove()

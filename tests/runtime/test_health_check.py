@@ -7,7 +7,15 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncbreaker import CallRejected, CircuitBreaker, Reason, State, probing, slow_start
+from asyncbreaker import (
+    CallRejected,
+    CircuitBreaker,
+    CircuitOpenError,
+    Reason,
+    State,
+    probing,
+    slow_start,
+)
 from asyncbreaker.testing import ManualClock, force_state, record
 from tests.runtime.support import answer, failing_call, fragile, rejected_call, settled
 
@@ -42,7 +50,9 @@ async def opened(clock: ManualClock, check: Any, **settings: Any) -> CircuitBrea
 
 
 async def test_it_is_not_asked_while_closed_or_open(clock: ManualClock) -> None:
-    """Only when the wait is over, and only by a call, is the dependency asked."""
+    """
+    Only when the wait is over, and only by a call, is the dependency asked.
+    """
     check = Check()
     breaker = fragile(clock, health_check=check)
     await breaker.call(answer)
@@ -58,7 +68,9 @@ async def test_it_is_not_asked_while_closed_or_open(clock: ManualClock) -> None:
 
 
 async def test_a_hundred_callers_ask_once(clock: ManualClock) -> None:
-    """One task asks; the others are rejected at once, none queues."""
+    """
+    One task asks; the others are rejected at once, none queues.
+    """
     check = Check()
     breaker = await opened(clock, check)
     check.hold()
@@ -85,7 +97,9 @@ async def test_a_hundred_callers_ask_once(clock: ManualClock) -> None:
 
 
 async def test_a_check_that_passes_lets_its_call_go_on(clock: ManualClock) -> None:
-    """The check is the first answer: with two needed, its own call is the second."""
+    """
+    The check is the first answer: with two needed, its own call is the second.
+    """
     check = Check()
     breaker = await opened(clock, check, recovery=probing(successes=2))
     assert 42 == await breaker.call(answer)
@@ -99,7 +113,9 @@ async def test_a_check_that_passes_lets_its_call_go_on(clock: ManualClock) -> No
 
 
 async def test_the_call_after_a_check_is_judged_as_a_probe(clock: ManualClock) -> None:
-    """A check that passes does not close the circuit over a call that fails."""
+    """
+    A check that passes does not close the circuit over a call that fails.
+    """
     breaker = await opened(clock, Check(), recovery=probing(successes=2))
     await failing_call(breaker)
 
@@ -107,7 +123,9 @@ async def test_the_call_after_a_check_is_judged_as_a_probe(clock: ManualClock) -
 
 
 async def test_under_slow_start_the_check_is_the_first_answer(clock: ManualClock) -> None:
-    """A slow check is no yardstick: only its success counts, and the window grows from it."""
+    """
+    A slow check is no yardstick: only its success counts, and the window grows from it.
+    """
     check = Check()
     breaker = await opened(clock, check, recovery=slow_start())
     guard = breaker.guard()
@@ -121,7 +139,9 @@ async def test_under_slow_start_the_check_is_the_first_answer(clock: ManualClock
 
 
 async def test_a_check_that_raises_opens_again(clock: ManualClock) -> None:
-    """Attempt plus one, the call is rejected, and the check's error is the last failure."""
+    """
+    Attempt plus one, the call is rejected, and the check's error is the last failure.
+    """
     attempts: list[int] = []
 
     def backoff(attempt: int) -> float:
@@ -153,7 +173,9 @@ async def test_a_check_that_raises_opens_again(clock: ManualClock) -> None:
 async def test_a_check_that_gives_nothing_to_await_means_not_yet(
     check: Any, clock: ManualClock
 ) -> None:
-    """A broken check opens again with its own error, and wedges nothing."""
+    """
+    A broken check opens again with its own error, and wedges nothing.
+    """
     breaker = await opened(clock, check)
     error = await rejected_call(breaker)
     assert error.last_failure is not None
@@ -165,13 +187,17 @@ async def test_a_check_that_gives_nothing_to_await_means_not_yet(
 
 
 async def test_a_check_may_be_any_callable_that_can_be_awaited(clock: ManualClock) -> None:
-    """A lambda that gives a coroutine will do."""
+    """
+    A lambda that gives a coroutine will do.
+    """
     breaker = await opened(clock, lambda: answer())
     assert 42 == await breaker.call(answer)
 
 
 async def test_a_check_that_does_not_answer_is_cut_at_the_lease(clock: ManualClock) -> None:
-    """After the lease, by the breaker's clock, it counts as failed with a TimeoutError."""
+    """
+    After the lease, by the breaker's clock, it counts as failed with a TimeoutError.
+    """
     check = Check()
     breaker = await opened(clock, check, recovery=probing(lease=3.0))
     check.hold()
@@ -191,7 +217,9 @@ async def test_a_check_that_does_not_answer_is_cut_at_the_lease(clock: ManualClo
 
 
 async def test_a_real_clock_cuts_at_the_lease_too(anyio_backend: Any) -> None:
-    """With the default clock the event loop cuts the check."""
+    """
+    With the default clock the event loop cuts the check.
+    """
     breaker = CircuitBreaker(
         trip=lambda counts: True,
         backoff=0.0,
@@ -207,7 +235,9 @@ async def test_a_real_clock_cuts_at_the_lease_too(anyio_backend: Any) -> None:
 
 
 async def test_a_check_that_swallows_its_end_has_not_answered(anyio_backend: Any) -> None:
-    """A check that was cut and returns all the same ran out of time."""
+    """
+    A check that was cut and returns all the same ran out of time.
+    """
 
     async def stubborn() -> None:
         try:
@@ -229,7 +259,9 @@ async def test_a_check_that_swallows_its_end_has_not_answered(anyio_backend: Any
 
 
 async def test_a_cancelled_caller_lets_the_next_ask(clock: ManualClock) -> None:
-    """Cancelling the call that asks teaches nothing; the next call asks anew."""
+    """
+    Cancelling the call that asks teaches nothing; the next call asks anew.
+    """
     check = Check()
     breaker = await opened(clock, check)
     check.hold()
@@ -254,7 +286,9 @@ async def test_a_cancelled_caller_lets_the_next_ask(clock: ManualClock) -> None:
 
 
 async def test_a_waiter_passes_when_the_asker_is_cancelled(clock: ManualClock) -> None:
-    """Who waits for the breaker goes on when the one that asked was cancelled."""
+    """
+    Who waits for the breaker goes on when the one that asked was cancelled.
+    """
     check = Check()
     breaker = await opened(clock, check)
     check.hold()
@@ -279,7 +313,9 @@ async def test_a_waiter_passes_when_the_asker_is_cancelled(clock: ManualClock) -
 async def test_an_order_during_the_check_stands(
     error: Exception | None, order: str, outcome: Any, clock: ManualClock
 ) -> None:
-    """Whatever the check says then, the circuit stays as ordered, and the call obeys it."""
+    """
+    Whatever the check says then, the circuit stays as ordered, and the call obeys it.
+    """
     check = Check(error)
     breaker = await opened(clock, check)
     check.hold()
@@ -303,7 +339,9 @@ async def test_an_order_during_the_check_stands(
 
 
 async def test_in_shadow_mode_it_is_asked_and_the_call_goes_on(clock: ManualClock) -> None:
-    """In shadow mode a check that fails opens again, and its call is made all the same."""
+    """
+    In shadow mode a check that fails opens again, and its call is made all the same.
+    """
     check = Check(LookupError())
     breaker = await opened(clock, check, shadow=True)
     with record(breaker) as events:
@@ -314,7 +352,9 @@ async def test_in_shadow_mode_it_is_asked_and_the_call_goes_on(clock: ManualCloc
 
 
 async def test_every_way_in_asks(clock: ManualClock) -> None:
-    """Blocks, guards, decorated functions and streams ask before they go on."""
+    """
+    Blocks, guards, decorated functions and streams ask before they go on.
+    """
     check = Check()
     breaker = await opened(clock, check)
 
@@ -344,7 +384,9 @@ async def test_every_way_in_asks(clock: ManualClock) -> None:
 
 
 async def test_the_check_may_use_the_callers_context(clock: ManualClock) -> None:
-    """It runs in the caller's own task."""
+    """
+    It runs in the caller's own task.
+    """
     tasks: list[int] = []
 
     async def check() -> None:
@@ -358,7 +400,9 @@ async def test_the_check_may_use_the_callers_context(clock: ManualClock) -> None
 
 
 async def test_a_check_through_the_breaker_is_rejected_not_stuck(clock: ManualClock) -> None:
-    """A check that goes through its own breaker fails instead of waiting for itself."""
+    """
+    A check that goes through its own breaker fails instead of waiting for itself.
+    """
 
     async def check() -> None:
         await breaker.call(answer)
@@ -372,6 +416,38 @@ async def test_a_check_through_the_breaker_is_rejected_not_stuck(clock: ManualCl
 
 @pytest.mark.parametrize("check", [5, "ping"])
 def test_what_cannot_be_called_is_no_check(check: Any) -> None:
-    """A check that is no callable is refused by name and value."""
+    """
+    A check that is no callable is refused by name and value.
+    """
     with pytest.raises(TypeError, match=f"health_check must be callable, not {check!r}"):
         CircuitBreaker(health_check=check)
+
+
+async def test_a_check_that_an_order_made_void_lets_nobody_queue(clock: ManualClock) -> None:
+    """
+    While an older check still runs, a call that is to ask is rejected, not kept waiting.
+    """
+    asked: list[int] = []
+
+    async def never() -> None:
+        asked.append(1)
+        await anyio.sleep_forever()
+
+    breaker = CircuitBreaker(
+        health_check=never, recovery=probing(), backoff=1.0, clock=clock, name="void"
+    )
+
+    async def ask() -> None:
+        await breaker.call(anyio.sleep, 0)
+
+    force_state(breaker, State.HALF_OPEN)
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask)
+        await anyio.wait_all_tasks_blocked()
+        breaker.reset()
+        force_state(breaker, State.HALF_OPEN)
+        with pytest.raises(CircuitOpenError) as rejected:
+            await ask()
+        assert Reason.HALF_OPEN is rejected.value.reason
+        assert ([1], 0) == (asked, breaker.snapshot().in_flight)
+        group.cancel_scope.cancel()

@@ -22,14 +22,18 @@ def run(code: str) -> str:
 
 
 def test_importing_brings_in_nothing_optional() -> None:
-    """A user who has only the required package can import it."""
+    """
+    A user who has only the required package can import it.
+    """
     optional = {"trio", "httpx2", "httpx", "rich", "pytest", "uvloop", "hypothesis", "_pytest"}
     code = "import asyncbreaker, sys; print(*{name.split('.')[0] for name in sys.modules})"
     assert set() == optional & set(run(code).split())
 
 
 def test_importing_and_making_start_nothing() -> None:
-    """No thread, no event loop, no socket: not by the import and not by a breaker."""
+    """
+    No thread, no event loop, no socket: not by the import and not by a breaker.
+    """
     code = """
 import socket, threading
 made = []
@@ -44,7 +48,9 @@ print(threading.active_count(), len(made), asyncio._get_running_loop())
 
 
 def test_what_is_listed_is_sorted_and_real() -> None:
-    """``__all__`` is sorted, has no doubles, and names just what the module has."""
+    """
+    ``__all__`` is sorted, has no doubles, and names just what the module has.
+    """
     names = {
         name
         for name, value in vars(asyncbreaker).items()
@@ -54,7 +60,9 @@ def test_what_is_listed_is_sorted_and_real() -> None:
 
 
 def test_every_vocabulary_module_lists_what_is_re_exported() -> None:
-    """A name may be imported from its module or from the package: it is the same object."""
+    """
+    A name may be imported from its module or from the package: it is the same object.
+    """
     from asyncbreaker import backoff, errors, events, recovery, trip
 
     for module in (backoff, errors, events, recovery, trip):
@@ -64,7 +72,9 @@ def test_every_vocabulary_module_lists_what_is_re_exported() -> None:
 
 
 def test_the_package_has_a_version() -> None:
-    """The version is that of the installed distribution."""
+    """
+    The version is that of the installed distribution.
+    """
     from importlib.metadata import version
 
     assert version("asyncbreaker-resilience") == asyncbreaker.__version__
@@ -72,7 +82,9 @@ def test_the_package_has_a_version() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_breaker_from_before_a_fork_works_in_the_child() -> None:
-    """A breaker made and used in the parent guards calls in both processes, separately."""
+    """
+    A breaker made and used in the parent guards calls in both processes, separately.
+    """
     code = """
 import asyncio, logging, os
 from asyncbreaker import CircuitBreaker, CircuitOpenError, State, consecutive_failures

@@ -27,7 +27,7 @@ from asyncbreaker import (
 from asyncbreaker._core.circuit import Move
 from asyncbreaker._runtime.journal import Journal
 from asyncbreaker._runtime.snapshot import Failures
-from asyncbreaker.testing import ManualClock
+from asyncbreaker.testing import ManualClock, force_state
 from tests.runtime.support import answer, fail, failing_call, fragile, rejected_call
 
 pytestmark = pytest.mark.anyio
@@ -62,7 +62,9 @@ async def call_for_an_hour(breaker: CircuitBreaker, clock: ManualClock) -> int:
 async def test_an_hours_outage_stays_under_seventy_lines(
     recovery: Any, clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """One WARNING, a summary a minute at most, nothing per rejection above DEBUG."""
+    """
+    One WARNING, a summary a minute at most, nothing per rejection above DEBUG.
+    """
     log.set_level(logging.INFO, "asyncbreaker")
     backoff = spread(hasten(exponential(0.5, maximum=10.0)), random=Random(3).random)
     breaker = CircuitBreaker("api", clock=clock, recovery=recovery, backoff=backoff)
@@ -81,7 +83,9 @@ async def test_an_hours_outage_stays_under_seventy_lines(
 async def test_a_trouble_is_one_warning_and_one_info(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """The opening is a WARNING, re-openings are DEBUG, the closing is INFO with the totals."""
+    """
+    The opening is a WARNING, re-openings are DEBUG, the closing is INFO with the totals.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     await rejected_call(breaker)
@@ -103,7 +107,9 @@ async def test_a_trouble_is_one_warning_and_one_info(
 
 
 async def test_long_times_are_readable(clock: ManualClock, log: pytest.LogCaptureFixture) -> None:
-    """An outage of hours is written in plain figures."""
+    """
+    An outage of hours is written in plain figures.
+    """
     breaker = fragile(clock, backoff=3600.0)
     await failing_call(breaker)
     clock.advance(7250.0)
@@ -116,7 +122,9 @@ async def test_long_times_are_readable(clock: ManualClock, log: pytest.LogCaptur
 async def test_opening_again_soon_is_the_same_trouble(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """What trips again soon after closing is no second WARNING, and goes on counting."""
+    """
+    What trips again soon after closing is no second WARNING, and goes on counting.
+    """
     breaker = fragile(clock, backoff=1.0)
     await failing_call(breaker)
     clock.advance(1.0)
@@ -136,7 +144,9 @@ async def test_opening_again_soon_is_the_same_trouble(
 async def test_the_warning_says_which_rule_and_what_counted(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """The rule, the counts and their rate, and the commonest errors stand in the WARNING."""
+    """
+    The rule, the counts and their rate, and the commonest errors stand in the WARNING.
+    """
     breaker = fragile(clock, trip=failure_rate(0.5, minimum=4))
     await breaker.call(answer)
     with pytest.raises(LookupError):
@@ -155,7 +165,9 @@ async def raise_lookup() -> None:
 
 
 async def test_records_carry_fields(clock: ManualClock, log: pytest.LogCaptureFixture) -> None:
-    """Structured loggers find breaker, states and cause in the record."""
+    """
+    Structured loggers find breaker, states and cause in the record.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
 
@@ -172,7 +184,9 @@ async def test_records_carry_fields(clock: ManualClock, log: pytest.LogCaptureFi
 async def test_a_summary_is_written_by_an_arriving_call(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """No timer: a minute after the opening, and after each summary, the next call writes one."""
+    """
+    No timer: a minute after the opening, and after each summary, the next call writes one.
+    """
     breaker = fragile(clock, backoff=1000.0)
     await failing_call(breaker)
     clock.advance(59.0)
@@ -203,7 +217,9 @@ async def test_a_summary_is_written_by_an_arriving_call(
 async def test_orders_are_info(
     order: str, text: str, clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """An operator's order is one INFO with its reason; repeated, it is none."""
+    """
+    An operator's order is one INFO with its reason; repeated, it is none.
+    """
     breaker = fragile(clock)
     getattr(breaker, order)("incident 7")
     getattr(breaker, order)("incident 8")
@@ -218,7 +234,9 @@ async def test_orders_are_info(
 
 
 async def test_an_order_ends_the_trouble(clock: ManualClock, log: pytest.LogCaptureFixture) -> None:
-    """After a command no summary of the trouble before is written."""
+    """
+    After a command no summary of the trouble before is written.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     breaker.force_open()
@@ -231,7 +249,9 @@ async def test_an_order_ends_the_trouble(clock: ManualClock, log: pytest.LogCapt
 
 
 async def test_rejections_are_not_logged(clock: ManualClock, log: pytest.LogCaptureFixture) -> None:
-    """A thousand rejections write nothing."""
+    """
+    A thousand rejections write nothing.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     log.clear()
@@ -250,7 +270,9 @@ async def cancelled_call(breaker: CircuitBreaker) -> None:
 async def test_twenty_cancelled_calls_are_one_warning(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """When only cancelled calls come, one WARNING says that nothing is learned, and what to do."""
+    """
+    When only cancelled calls come, one WARNING says that nothing is learned, and what to do.
+    """
     breaker = CircuitBreaker("api", clock=clock)
     for _ in range(19):
         await cancelled_call(breaker)
@@ -266,7 +288,9 @@ async def test_twenty_cancelled_calls_are_one_warning(
 async def test_cancelled_calls_between_others_are_no_warning(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """A call that ends between the cancelled ones proves something, so nothing is said."""
+    """
+    A call that ends between the cancelled ones proves something, so nothing is said.
+    """
     breaker = CircuitBreaker("api", clock=clock)
     for _ in range(5):
         for _ in range(19):
@@ -279,7 +303,9 @@ async def test_cancelled_calls_between_others_are_no_warning(
 async def test_ignored_errors_are_no_cancelled_calls(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """Calls that ended with an ignored error are not what the warning is about."""
+    """
+    Calls that ended with an ignored error are not what the warning is about.
+    """
     breaker = CircuitBreaker("api", fail_on=TimeoutError, clock=clock)
     for _ in range(100):
         await failing_call(breaker)
@@ -293,7 +319,9 @@ async def test_ignored_errors_are_no_cancelled_calls(
 async def test_with_slow_cancelled_calls_are_no_warning(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """With ``slow=`` cancelled calls teach something, so nothing is said."""
+    """
+    With ``slow=`` cancelled calls teach something, so nothing is said.
+    """
     breaker = CircuitBreaker("api", slow=1.0, clock=clock)
     for _ in range(100):
         await cancelled_call(breaker)
@@ -319,7 +347,9 @@ def broken(*args: object) -> Any:
 async def test_code_that_raises_is_logged_once(
     settings: dict[str, Any], clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """User code that raises is one ERROR with its traceback, however often; callers see nothing."""
+    """
+    User code that raises is one ERROR with its traceback, however often; callers see nothing.
+    """
     breaker = fragile(clock, **settings)
     for _ in range(5):
         with pytest.raises((ConnectionError, CircuitOpenError)):
@@ -335,7 +365,9 @@ async def test_code_that_raises_is_logged_once(
 async def test_a_result_predicate_that_raises_is_logged_once(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """The caller gets the result; it is ignored, and the log has the error once."""
+    """
+    The caller gets the result; it is ignored, and the log has the error once.
+    """
     breaker = fragile(clock, fail_on_result=broken)
     for _ in range(5):
         assert 42 == await breaker.call(answer)
@@ -350,7 +382,9 @@ async def test_a_result_predicate_that_raises_is_logged_once(
 async def test_a_backoff_that_answers_nonsense_means_the_default(
     wait: Any, clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """Nonsense is logged, and the circuit opens for what the default backoff gives."""
+    """
+    Nonsense is logged, and the circuit opens for what the default backoff gives.
+    """
     breaker = fragile(clock, backoff=lambda attempt: wait)
     await failing_call(breaker)
 
@@ -364,7 +398,9 @@ async def test_a_backoff_that_answers_nonsense_means_the_default(
 async def test_a_rule_that_cannot_be_described_still_opens(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """A rule whose ``repr`` raises is named by its class."""
+    """
+    A rule whose ``repr`` raises is named by its class.
+    """
 
     class Shy:
         def __call__(self, counts: object) -> bool:
@@ -382,7 +418,9 @@ async def test_a_rule_that_cannot_be_described_still_opens(
 async def test_an_error_whose_text_raises_is_still_a_failure(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """A failure is counted and logged although it cannot be read, and the caller gets it."""
+    """
+    A failure is counted and logged although it cannot be read, and the caller gets it.
+    """
 
     class UnreadableError(Exception):
         def __str__(self) -> str:
@@ -401,7 +439,9 @@ async def test_an_error_whose_text_raises_is_still_a_failure(
 async def test_a_failure_without_an_exception_is_described(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """What was judged a failure by its result, or by verdict, says so in the log."""
+    """
+    What was judged a failure by its result, or by verdict, says so in the log.
+    """
     breaker = fragile(clock, fail_on_result=lambda result: result == 42)
     await breaker.call(answer)
     assert "the last one: Failure: judged by fail_on_result" in loud(log)[0]
@@ -416,7 +456,9 @@ async def test_a_failure_without_an_exception_is_described(
 async def test_passwords_and_queries_of_urls_are_not_logged(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
-    """Tokens in a URL do not reach the log, the error, or the snapshot."""
+    """
+    Tokens in a URL do not reach the log, the error, or the snapshot.
+    """
     breaker = fragile(clock)
     await failing_call(breaker, "no answer from https://me:secret@host/path?token=secret")
 
@@ -426,7 +468,9 @@ async def test_passwords_and_queries_of_urls_are_not_logged(
 
 
 async def test_a_long_error_text_is_cut(clock: ManualClock, log: pytest.LogCaptureFixture) -> None:
-    """An error that carries a whole page leaves only its beginning."""
+    """
+    An error that carries a whole page leaves only its beginning.
+    """
     breaker = fragile(clock)
     await failing_call(breaker, "x" * 100_000)
 
@@ -436,8 +480,28 @@ async def test_a_long_error_text_is_cut(clock: ManualClock, log: pytest.LogCaptu
 def test_a_closing_whose_opening_was_not_seen_is_logged_without_totals(
     log: pytest.LogCaptureFixture,
 ) -> None:
-    """When another thread's order was written in between, the line just has no figures."""
+    """
+    When another thread's order was written in between, the line just has no figures.
+    """
     move = Move(State.HALF_OPEN, State.CLOSED, Cause.RECOVERED, "", Counts(), 0.0, False)
     Journal("api").moved(move, CircuitBreaker()._runner.circuit, Failures())
 
     assert ["INFO circuit 'api' closed"] == loud(log)
+
+
+@pytest.mark.anyio
+async def test_a_dependency_that_flaps_is_no_louder(
+    caplog: pytest.LogCaptureFixture, clock: ManualClock
+) -> None:
+    """
+    From the fourth on, closings of one and the same trouble are told once a minute at most.
+    """
+    breaker = CircuitBreaker("flaps", recovery=probing(), backoff=5.0, clock=clock)
+    with caplog.at_level(logging.INFO, "asyncbreaker"):
+        for _ in range(60):
+            force_state(breaker, State.HALF_OPEN)
+            await breaker.call(answer)
+            clock.advance(5.0)
+
+    closings = [record for record in caplog.records if "closed" in record.getMessage()]
+    assert (60, 3 + 4) == (breaker.snapshot().opened, len(closings))

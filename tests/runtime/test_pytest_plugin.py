@@ -24,7 +24,9 @@ def run(pytester: pytest.Pytester, tests: str) -> pytest.RunResult:
 
 
 def test_the_fixture_resets_before_and_after(pytester: pytest.Pytester) -> None:
-    """A test that asks for the fixture starts with closed breakers and leaves them closed."""
+    """
+    A test that asks for the fixture starts with closed breakers and leaves them closed.
+    """
     result = run(
         pytester,
         """
@@ -41,7 +43,9 @@ def test_after():
 
 
 def test_the_marker_does_the_same(pytester: pytest.Pytester) -> None:
-    """The marker works on a function and a class, beside other fixtures, and is known."""
+    """
+    The marker works on a function and a class, beside other fixtures, and is known.
+    """
     result = run(
         pytester,
         """
@@ -68,7 +72,9 @@ class TestClass:
 
 
 def test_the_marker_on_a_module(pytester: pytest.Pytester) -> None:
-    """``pytestmark`` isolates every test of a module."""
+    """
+    ``pytestmark`` isolates every test of a module.
+    """
     result = run(
         pytester,
         """
@@ -84,7 +90,9 @@ def test_each(number):
 
 
 def test_nothing_happens_unless_asked_for(pytester: pytest.Pytester) -> None:
-    """Installing the library changes no test that does not ask."""
+    """
+    Installing the library changes no test that does not ask.
+    """
     result = run(
         pytester,
         """
@@ -96,7 +104,9 @@ def test_plain():
 
 
 def test_items_that_have_no_fixtures_are_left_alone(pytester: pytest.Pytester) -> None:
-    """A text file's doctest, or another plugin's item, is collected as ever."""
+    """
+    A text file's doctest, or another plugin's item, is collected as ever.
+    """
     pytester.makeconftest(
         """
 import pytest
@@ -121,6 +131,8 @@ class File(pytest.File):
 
 
 def test_the_marker_is_documented(pytester: pytest.Pytester) -> None:
-    """``pytest --markers`` tells what it does."""
+    """
+    ``pytest --markers`` tells what it does.
+    """
     result = pytester.runpytest_inprocess("--markers", *OPTIONS)
     result.stdout.fnmatch_lines(["@pytest.mark.reset_breakers: reset every live circuit breaker*"])

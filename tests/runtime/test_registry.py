@@ -35,7 +35,9 @@ def keys(registry: Registry) -> list[str]:
 
 
 def test_a_key_has_one_breaker(factory: Factory) -> None:
-    """Asking for a key again gives the same breaker, made once."""
+    """
+    Asking for a key again gives the same breaker, made once.
+    """
     registry = Registry(factory)
 
     assert registry["a"] is registry["a"]
@@ -44,7 +46,9 @@ def test_a_key_has_one_breaker(factory: Factory) -> None:
 
 
 def test_membership_and_length_make_nothing(factory: Factory) -> None:
-    """``in`` and ``len`` look without making a breaker."""
+    """
+    ``in`` and ``len`` look without making a breaker.
+    """
     registry = Registry(factory)
     registry["a"]
 
@@ -54,7 +58,9 @@ def test_membership_and_length_make_nothing(factory: Factory) -> None:
 
 
 def test_items_is_a_copy_of_this_moment(factory: Factory) -> None:
-    """What is made after ``items()`` is not in the list it gave."""
+    """
+    What is made after ``items()`` is not in the list it gave.
+    """
     registry = Registry(factory)
     registry["a"]
     items = registry.items()
@@ -64,7 +70,9 @@ def test_items_is_a_copy_of_this_moment(factory: Factory) -> None:
 
 
 def test_items_stamps_no_use(factory: Factory, clock: ManualClock) -> None:
-    """Looking at all breakers makes none of them younger."""
+    """
+    Looking at all breakers makes none of them younger.
+    """
     registry = Registry(factory, maximum=2, idle=10.0)
     registry["old"]
     clock.advance(5.0)
@@ -77,18 +85,22 @@ def test_items_stamps_no_use(factory: Factory, clock: ManualClock) -> None:
     assert ["new", "newest"] == keys(registry)
 
 
-def test_a_hundred_thousand_keys_keep_their_bound(factory: Factory) -> None:
-    """Keys chosen by an attacker cannot make a registry grow."""
+def test_twenty_thousand_keys_keep_their_bound(factory: Factory) -> None:
+    """
+    Keys chosen by an attacker cannot make a registry grow.
+    """
     registry = Registry(factory, maximum=8)
-    for number in range(100_000):
+    for number in range(20_000):
         registry[f"{number}"]
 
     assert 8 == len(registry)
-    assert [f"{number}" for number in range(99_992, 100_000)] == keys(registry)
+    assert [f"{number}" for number in range(19_992, 20_000)] == keys(registry)
 
 
 def test_idle_ones_go_first(factory: Factory, clock: ManualClock) -> None:
-    """All that are closed and were not used for so long make room together."""
+    """
+    All that are closed and were not used for so long make room together.
+    """
     registry = Registry(factory, maximum=4, idle=60.0)
     for key in ("a", "b", "c"):
         registry[key]
@@ -101,7 +113,9 @@ def test_idle_ones_go_first(factory: Factory, clock: ManualClock) -> None:
 
 
 def test_a_use_keeps_a_breaker_from_being_idle(factory: Factory, clock: ManualClock) -> None:
-    """``registry[key]`` stamps the use."""
+    """
+    ``registry[key]`` stamps the use.
+    """
     registry = Registry(factory, idle=60.0)
     registry["a"]
     registry["b"]
@@ -114,7 +128,9 @@ def test_a_use_keeps_a_breaker_from_being_idle(factory: Factory, clock: ManualCl
 
 
 def test_idle_open_ones_stay(factory: Factory, clock: ManualClock) -> None:
-    """A breaker that is not closed is in use, however long nobody asked for it."""
+    """
+    A breaker that is not closed is in use, however long nobody asked for it.
+    """
     registry = Registry(factory, idle=60.0)
     force_state(registry["open"], State.OPEN)
     force_state(registry["half"], State.HALF_OPEN)
@@ -128,7 +144,9 @@ def test_idle_open_ones_stay(factory: Factory, clock: ManualClock) -> None:
 def test_then_the_longest_unused_closed_one_goes(
     factory: Factory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without idle ones the longest unused closed breaker makes room, silently."""
+    """
+    Without idle ones the longest unused closed breaker makes room, silently.
+    """
     registry = Registry(factory, maximum=3)
     force_state(registry["open"], State.OPEN)
     registry["a"]
@@ -145,7 +163,9 @@ def test_then_the_longest_unused_closed_one_goes(
 def test_then_an_open_one_goes_with_a_warning(
     state: State, factory: Factory, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The last resort is the longest unused open or half-open breaker, and the log says so."""
+    """
+    The last resort is the longest unused open or half-open breaker, and the log says so.
+    """
     registry = Registry(factory, maximum=3)
     registry["forced"].force_open()
     force_state(registry["first"], state)
@@ -161,7 +181,9 @@ def test_then_an_open_one_goes_with_a_warning(
 
 
 def test_an_operators_order_is_never_dropped(factory: Factory) -> None:
-    """When all are forced or disabled a new key is refused, and nothing is made for it."""
+    """
+    When all are forced or disabled a new key is refused, and nothing is made for it.
+    """
     registry = Registry(factory, maximum=2)
     registry["forced"].force_open()
     registry["disabled"].disable()
@@ -175,7 +197,9 @@ def test_an_operators_order_is_never_dropped(factory: Factory) -> None:
 
 
 def test_an_evicted_breaker_that_is_held_is_found_again(factory: Factory) -> None:
-    """While somebody holds an evicted breaker its key gets no second one."""
+    """
+    While somebody holds an evicted breaker its key gets no second one.
+    """
     registry = Registry(factory, maximum=1)
     held = registry["a"]
     registry["b"]
@@ -187,7 +211,9 @@ def test_an_evicted_breaker_that_is_held_is_found_again(factory: Factory) -> Non
 
 
 def test_an_evicted_breaker_that_nobody_holds_is_made_anew(factory: Factory) -> None:
-    """The registry itself keeps no evicted breaker alive."""
+    """
+    The registry itself keeps no evicted breaker alive.
+    """
     registry = Registry(factory, maximum=1)
     registry["a"]
     registry["b"]
@@ -198,7 +224,9 @@ def test_an_evicted_breaker_that_nobody_holds_is_made_anew(factory: Factory) -> 
 
 
 def test_an_evicted_breaker_finds_no_room_among_orders(factory: Factory) -> None:
-    """Being found again needs room like a new key."""
+    """
+    Being found again needs room like a new key.
+    """
     registry = Registry(factory, maximum=1)
     held = registry["a"]
     registry["b"].force_open()
@@ -210,7 +238,9 @@ def test_an_evicted_breaker_finds_no_room_among_orders(factory: Factory) -> None
 
 
 def test_a_factory_that_raises_evicts_nothing(clock: ManualClock) -> None:
-    """The error reaches who asked, and no breaker had to go for it."""
+    """
+    The error reaches who asked, and no breaker had to go for it.
+    """
 
     def picky(key: str) -> CircuitBreaker:
         if not key.isalpha():
@@ -229,7 +259,9 @@ def test_a_factory_that_raises_evicts_nothing(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("made", [None, "breaker", CircuitBreaker])
 def test_a_factory_must_make_breakers(made: Any) -> None:
-    """What the factory returns is checked before anything is kept."""
+    """
+    What the factory returns is checked before anything is kept.
+    """
     registry = Registry(lambda key: made)
 
     with pytest.raises(TypeError, match="what factory returns must be a CircuitBreaker, not"):
@@ -239,14 +271,18 @@ def test_a_factory_must_make_breakers(made: Any) -> None:
 
 @pytest.mark.parametrize("key", [5, None, b"a", ("a",)])
 def test_keys_are_strings(key: Any, factory: Factory) -> None:
-    """A key that is no string is refused, and nothing is made."""
+    """
+    A key that is no string is refused, and nothing is made.
+    """
     with pytest.raises(TypeError, match="key must be a string, not"):
         Registry(factory)[key]
     assert [] == factory.asked
 
 
 def test_a_factory_may_use_the_registry(clock: ManualClock) -> None:
-    """The factory runs under no lock, so it may ask for other keys."""
+    """
+    The factory runs under no lock, so it may ask for other keys.
+    """
 
     def make(key: str) -> CircuitBreaker:
         if key != "parent":
@@ -261,7 +297,9 @@ def test_a_factory_may_use_the_registry(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("evicted", [False, True])
 def test_who_comes_second_gets_the_firsts_breaker(evicted: bool, clock: ManualClock) -> None:
-    """Two that ask for a new key at once get one breaker, also if it was evicted meanwhile."""
+    """
+    Two that ask for a new key at once get one breaker, also if it was evicted meanwhile.
+    """
     first: list[CircuitBreaker] = []
     asked: list[str] = []
 
@@ -280,7 +318,9 @@ def test_who_comes_second_gets_the_firsts_breaker(evicted: bool, clock: ManualCl
 
 
 def test_threads_get_the_same_breaker(factory: Factory) -> None:
-    """Any number of threads that ask for the same keys at once agree."""
+    """
+    Any number of threads that ask for the same keys at once agree.
+    """
     registry = Registry(factory, maximum=50)
     got: list[dict[str, CircuitBreaker]] = []
     errors: list[BaseException] = []
@@ -322,16 +362,34 @@ def test_threads_get_the_same_breaker(factory: Factory) -> None:
 def test_bad_settings_are_refused(
     settings: dict[str, Any], error: type[Exception], text: str, factory: Factory
 ) -> None:
-    """The message names parameter and value."""
+    """
+    The message names parameter and value.
+    """
     with pytest.raises(error, match=text):
         Registry(**{"factory": factory, **settings})
 
 
 def test_an_async_factory_is_refused() -> None:
-    """A factory is a plain function."""
+    """
+    A factory is a plain function.
+    """
 
     async def make(key: str) -> CircuitBreaker:
         return CircuitBreaker(key)
 
     with pytest.raises(TypeError, match="factory must be a plain function"):
         Registry(make)  # type: ignore[arg-type]
+
+
+def test_a_guard_in_hand_keeps_the_breaker_of_its_key(factory: Factory) -> None:
+    """
+    A breaker that was evicted while a block of it is open is found again under its key.
+    """
+    registry = Registry(factory, maximum=1)
+    guard = registry["a"].guard()
+    registry["b"]
+    gc.collect()
+    registry["a"]
+
+    assert ["a", "b"] == factory.asked
+    del guard

@@ -87,7 +87,9 @@ BAD: list[tuple[str, Any, type[Exception], str]] = [
 def test_a_bad_value_is_refused(
     parameter: str, value: Any, error: type[Exception], text: str
 ) -> None:
-    """The error has the right type and names parameter and value."""
+    """
+    The error has the right type and names parameter and value.
+    """
     with pytest.raises(error, match=text):
         CircuitBreaker(**{parameter: value})
 
@@ -99,7 +101,9 @@ def test_a_bad_value_is_refused(
 def test_configure_refuses_the_same_and_changes_nothing(
     parameter: str, value: Any, error: type[Exception], text: str
 ) -> None:
-    """``configure`` checks as the constructor does, before anything is changed."""
+    """
+    ``configure`` checks as the constructor does, before anything is changed.
+    """
     breaker = CircuitBreaker()
     before = breaker._runner.settings
     good: dict[str, Any] = {"backoff": 1.0, "shadow": True, "slow": 2.0}
@@ -120,7 +124,9 @@ def test_configure_refuses_the_same_and_changes_nothing(
     ],
 )
 def test_slow_needs_a_rule_that_sees_slow_calls(rule: Any) -> None:
-    """``slow=`` that no rule would ever see is refused, with the way out."""
+    """
+    ``slow=`` that no rule would ever see is refused, with the way out.
+    """
     with pytest.raises(ValueError, match=r"slow=1\.0 has no effect with trip=.*failure_lead\(\)"):
         CircuitBreaker(trip=rule, slow=1.0)
     with pytest.raises(ValueError, match="has no effect"):
@@ -140,7 +146,9 @@ def test_slow_needs_a_rule_that_sees_slow_calls(rule: Any) -> None:
     ],
 )
 def test_slow_fits_rules_that_see_slow_calls(rule: Any) -> None:
-    """One part that sees slow calls is enough; a plain function may see them."""
+    """
+    One part that sees slow calls is enough; a plain function may see them.
+    """
     assert State.CLOSED is CircuitBreaker(trip=rule, slow=1.0).state
 
 
@@ -168,16 +176,22 @@ def test_slow_fits_rules_that_see_slow_calls(rule: Any) -> None:
     ],
 )
 def test_good_values_are_taken(settings: dict[str, Any]) -> None:
-    """Whatever makes sense is accepted, integers for seconds too."""
+    """
+    Whatever makes sense is accepted, integers for seconds too.
+    """
     assert State.CLOSED is CircuitBreaker(**settings).state
 
 
 def test_positional_settings_are_refused() -> None:
-    """Only the name may come without its word."""
+    """
+    Only the name may come without its word.
+    """
     with pytest.raises(TypeError, match="positional"):
         CircuitBreaker("api", failure_lead())  # type: ignore[misc]
 
 
 def test_no_parameter_is_needed() -> None:
-    """The default is complete."""
+    """
+    The default is complete.
+    """
     assert Counts() == CircuitBreaker().snapshot().counts

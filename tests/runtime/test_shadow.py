@@ -33,7 +33,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_nothing_is_rejected(clock: ManualClock) -> None:
-    """A call that would have been rejected is made, told as rejected, and not recorded."""
+    """
+    A call that would have been rejected is made, told as rejected, and not recorded.
+    """
     breaker = fragile(clock, shadow=True)
     await failing_call(breaker)
     with record(breaker) as events:
@@ -53,7 +55,9 @@ async def test_nothing_is_rejected(clock: ManualClock) -> None:
 
 
 async def test_every_way_in_lets_the_call_through(clock: ManualClock) -> None:
-    """Blocks, guards, decorated functions and streams are not rejected either."""
+    """
+    Blocks, guards, decorated functions and streams are not rejected either.
+    """
     breaker = fragile(clock, shadow=True)
     await failing_call(breaker)
 
@@ -75,7 +79,9 @@ async def test_every_way_in_lets_the_call_through(clock: ManualClock) -> None:
 
 
 async def test_orders_reject_nothing_either(clock: ManualClock) -> None:
-    """In shadow mode a forced circuit says that it would reject, and lets calls through."""
+    """
+    In shadow mode a forced circuit says that it would reject, and lets calls through.
+    """
     breaker = fragile(clock, shadow=True)
     breaker.force_open()
     with record(breaker) as events:
@@ -85,7 +91,9 @@ async def test_orders_reject_nothing_either(clock: ManualClock) -> None:
 
 
 async def test_wait_ready_never_blocks(clock: ManualClock) -> None:
-    """Since every call is made, ``wait_ready`` returns whatever the state."""
+    """
+    Since every call is made, ``wait_ready`` returns whatever the state.
+    """
     breaker = fragile(clock, shadow=True)
     await failing_call(breaker)
     await breaker.wait_ready()
@@ -94,7 +102,9 @@ async def test_wait_ready_never_blocks(clock: ManualClock) -> None:
 
 
 async def test_shadow_set_at_run_time_lets_waiters_go(clock: ManualClock) -> None:
-    """Who waits for the circuit goes on at once when it is switched to shadow mode."""
+    """
+    Who waits for the circuit goes on at once when it is switched to shadow mode.
+    """
     breaker = fragile(clock)
     breaker.force_open()
     with anyio.fail_after(5):
@@ -144,7 +154,9 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 async def test_it_decides_and_tells_as_an_active_one_would(settings: dict[str, Any]) -> None:
-    """On the same calls a shadow breaker has the same decisions, events and snapshots."""
+    """
+    On the same calls a shadow breaker has the same decisions, events and snapshots.
+    """
     rejected = 0
     for seed in range(15):
         lanes = [Lane(settings, seed, shadow=shadow) for shadow in (False, True)]

@@ -19,7 +19,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_new_breaker(clock: ManualClock) -> None:
-    """All is zero, and nothing has failed."""
+    """
+    All is zero, and nothing has failed.
+    """
     expected = Snapshot(
         name="api",
         state=State.CLOSED,
@@ -44,7 +46,9 @@ async def test_a_new_breaker(clock: ManualClock) -> None:
 
 
 async def test_an_open_breaker(clock: ManualClock) -> None:
-    """It tells the rule, the counts at the opening, the time left and the last failure."""
+    """
+    It tells the rule, the counts at the opening, the time left and the last failure.
+    """
     breaker = fragile(clock)
     await breaker.call(answer)
     await failing_call(breaker)
@@ -71,7 +75,9 @@ async def test_an_open_breaker(clock: ManualClock) -> None:
 
 
 async def test_a_half_open_breaker(clock: ManualClock) -> None:
-    """It tells the places taken and, under ``slow_start``, the window."""
+    """
+    It tells the places taken and, under ``slow_start``, the window.
+    """
     breaker = fragile(clock, recovery=slow_start())
     await failing_call(breaker)
     clock.advance(10.0)
@@ -87,7 +93,9 @@ async def test_a_half_open_breaker(clock: ManualClock) -> None:
 
 
 async def test_counts_are_those_of_the_window(clock: ManualClock) -> None:
-    """With a rule that has a window its counts are shown, and they expire as it does."""
+    """
+    With a rule that has a window its counts are shown, and they expire as it does.
+    """
     breaker = fragile(clock, trip=failure_rate())
     await failing_call(breaker)
     await breaker.call(answer)
@@ -97,7 +105,9 @@ async def test_counts_are_those_of_the_window(clock: ManualClock) -> None:
 
 
 async def test_totals_last_over_all_states(clock: ManualClock) -> None:
-    """What was counted since creation survives openings and orders."""
+    """
+    What was counted since creation survives openings and orders.
+    """
     breaker = fragile(clock)
     for _ in range(3):
         await breaker.call(answer)
@@ -112,7 +122,9 @@ async def test_totals_last_over_all_states(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("state", State)
 async def test_it_is_plain_json(state: State, clock: ManualClock) -> None:
-    """``as_dict`` goes through JSON and back unchanged, in every state."""
+    """
+    ``as_dict`` goes through JSON and back unchanged, in every state.
+    """
     breaker = fragile(clock, recovery=slow_start())
     await failing_call(breaker)
     force_state(breaker, state)
@@ -127,12 +139,16 @@ async def test_it_is_plain_json(state: State, clock: ManualClock) -> None:
 
 
 async def test_without_a_failure_it_is_json_too(clock: ManualClock) -> None:
-    """No last failure is a null."""
+    """
+    No last failure is a null.
+    """
     assert fragile(clock).snapshot().as_dict()["last_failure"] is None
 
 
 async def test_it_cannot_be_changed(clock: ManualClock) -> None:
-    """A snapshot is frozen, and later calls do not show in it."""
+    """
+    A snapshot is frozen, and later calls do not show in it.
+    """
     breaker = fragile(clock)
     look = breaker.snapshot()
     await failing_call(breaker)
@@ -143,7 +159,9 @@ async def test_it_cannot_be_changed(clock: ManualClock) -> None:
 
 
 async def test_looking_half_opens_nothing(clock: ManualClock) -> None:
-    """However long the wait is over and however often one looks, only a call half-opens."""
+    """
+    However long the wait is over and however often one looks, only a call half-opens.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     clock.advance(1000.0)
@@ -155,7 +173,9 @@ async def test_looking_half_opens_nothing(clock: ManualClock) -> None:
 
 
 async def test_it_survives_pickle_and_copy(clock: ManualClock) -> None:
-    """A snapshot may be sent to another process."""
+    """
+    A snapshot may be sent to another process.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     look = breaker.snapshot()
@@ -164,7 +184,9 @@ async def test_it_survives_pickle_and_copy(clock: ManualClock) -> None:
 
 
 async def test_repr_shows_name_state_and_counts(clock: ManualClock) -> None:
-    """A breaker in a log line or a debugger says how it stands."""
+    """
+    A breaker in a log line or a debugger says how it stands.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
 
@@ -174,13 +196,17 @@ async def test_repr_shows_name_state_and_counts(clock: ManualClock) -> None:
 
 @pytest.mark.parametrize("duplicate", [pickle.dumps, copy.copy, copy.deepcopy])
 def test_a_breaker_can_be_neither_pickled_nor_copied(duplicate: Any) -> None:
-    """Two objects would see half of the calls each, so this is refused with the reason."""
+    """
+    Two objects would see half of the calls each, so this is refused with the reason.
+    """
     with pytest.raises(TypeError, match="cannot pickle or copy <CircuitBreaker 'api'"):
         duplicate(CircuitBreaker("api"))
 
 
 def test_commands_and_looks_work_where_the_clock_cannot_be_read() -> None:
-    """Trio's clock runs only inside ``trio.run``: outside one may still make, order and look."""
+    """
+    Trio's clock runs only inside ``trio.run``: outside one may still make, order and look.
+    """
     breaker = CircuitBreaker("api", clock=trio.current_time)
     for _ in range(2):
         breaker.configure(backoff=1.0)

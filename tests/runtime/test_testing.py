@@ -24,7 +24,9 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_the_clock_moves_when_told_to() -> None:
-    """It shows what it started with, plus what it was advanced by."""
+    """
+    It shows what it started with, plus what it was advanced by.
+    """
     clock = ManualClock(5.0)
     clock.advance(2.5)
     clock.advance(0)
@@ -34,14 +36,18 @@ async def test_the_clock_moves_when_told_to() -> None:
 
 @pytest.mark.parametrize("seconds", [-1, math.nan])
 async def test_the_clock_is_monotonic(seconds: float, clock: ManualClock) -> None:
-    """It cannot be moved back."""
+    """
+    It cannot be moved back.
+    """
     with pytest.raises(ValueError, match=f"seconds must be a number, at least 0, not {seconds}"):
         clock.advance(seconds)
     assert 100.0 == clock()
 
 
 async def test_sleepers_are_woken_at_their_time(clock: ManualClock) -> None:
-    """``advance`` wakes those whose time has come, and no others."""
+    """
+    ``advance`` wakes those whose time has come, and no others.
+    """
     woken: list[float] = []
 
     async def sleep(when: float) -> None:
@@ -62,7 +68,9 @@ async def test_sleepers_are_woken_at_their_time(clock: ManualClock) -> None:
 
 
 async def test_a_cancelled_sleeper_is_forgotten(clock: ManualClock) -> None:
-    """Nothing is kept of a sleep that was cancelled."""
+    """
+    Nothing is kept of a sleep that was cancelled.
+    """
     with anyio.move_on_after(0):
         await clock.sleep_until(1000.0)
     clock.advance(1000.0)
@@ -71,7 +79,9 @@ async def test_a_cancelled_sleeper_is_forgotten(clock: ManualClock) -> None:
 
 
 async def test_record_collects_every_kind(clock: ManualClock) -> None:
-    """The list has moves, rejections and ends of calls, in order, and stops with the block."""
+    """
+    The list has moves, rejections and ends of calls, in order, and stops with the block.
+    """
     breaker = fragile(clock)
     with record(breaker) as events:
         await failing_call(breaker)
@@ -82,7 +92,9 @@ async def test_record_collects_every_kind(clock: ManualClock) -> None:
 
 
 async def test_record_ends_when_its_block_raises(clock: ManualClock) -> None:
-    """A test that fails leaves no recorder behind."""
+    """
+    A test that fails leaves no recorder behind.
+    """
     breaker = fragile(clock)
     with pytest.raises(LookupError), record(breaker) as events:
         raise LookupError
@@ -94,7 +106,9 @@ async def test_record_ends_when_its_block_raises(clock: ManualClock) -> None:
 @pytest.mark.parametrize("after", State)
 @pytest.mark.parametrize("before", State)
 async def test_any_state_can_be_forced(before: State, after: State, clock: ManualClock) -> None:
-    """From every state to every state, by moves that form one chain; to the same one by none."""
+    """
+    From every state to every state, by moves that form one chain; to the same one by none.
+    """
     breaker = fragile(clock)
     force_state(breaker, before)
     with record(breaker) as events:
@@ -107,7 +121,9 @@ async def test_any_state_can_be_forced(before: State, after: State, clock: Manua
 
 
 async def test_a_state_may_be_named_by_its_value(clock: ManualClock) -> None:
-    """A string will do, and one that is no state is refused."""
+    """
+    A string will do, and one that is no state is refused.
+    """
     breaker = fragile(clock)
     force_state(breaker, "open")  # type: ignore[arg-type]
     assert State.OPEN is breaker.state
@@ -116,14 +132,18 @@ async def test_a_state_may_be_named_by_its_value(clock: ManualClock) -> None:
 
 
 async def test_a_forced_opening_asks_the_backoff(clock: ManualClock) -> None:
-    """It opens for as long as it would by itself."""
+    """
+    It opens for as long as it would by itself.
+    """
     breaker = fragile(clock)
     force_state(breaker, State.OPEN)
     assert 10.0 == (await rejected_call(breaker)).retry_after
 
 
 async def test_a_forced_half_open_has_its_place_free(clock: ManualClock) -> None:
-    """The next call is the first probe."""
+    """
+    The next call is the first probe.
+    """
     breaker = fragile(clock)
     force_state(breaker, State.HALF_OPEN)
     assert 0 == breaker.snapshot().in_flight
@@ -132,7 +152,9 @@ async def test_a_forced_half_open_has_its_place_free(clock: ManualClock) -> None
 
 
 async def test_the_whole_life_without_a_sleep(clock: ManualClock) -> None:
-    """Open, wait, probe, close, with the default settings, in no time."""
+    """
+    Open, wait, probe, close, with the default settings, in no time.
+    """
     breaker = CircuitBreaker(clock=clock)
     for _ in range(20):
         await failing_call(breaker)
@@ -146,7 +168,9 @@ async def test_the_whole_life_without_a_sleep(clock: ManualClock) -> None:
 
 
 async def test_live_breakers_are_those_that_somebody_holds() -> None:
-    """A breaker that is gone is not kept alive by the list of all."""
+    """
+    A breaker that is gone is not kept alive by the list of all.
+    """
     breaker: Any = CircuitBreaker("held")
     assert breaker in live_breakers()
     name = CircuitBreaker("dropped").name

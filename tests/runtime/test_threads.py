@@ -64,7 +64,9 @@ def in_threads(main: Main, number: int = 6, *, during: Callable[[], None] | None
 
 @pytest.mark.parametrize("wait", ["wait_closed", "wait_ready"])
 def test_waiters_of_every_loop_are_woken(wait: str) -> None:
-    """A reset in the main thread wakes those who wait in asyncio and trio loops elsewhere."""
+    """
+    A reset in the main thread wakes those who wait in asyncio and trio loops elsewhere.
+    """
     breaker = CircuitBreaker("api")
     breaker.force_open()
     waiting = breaker._runner.waiting
@@ -83,7 +85,9 @@ def test_waiters_of_every_loop_are_woken(wait: str) -> None:
 
 
 def test_a_stream_of_events_is_fed_from_other_threads() -> None:
-    """Events of calls in other threads reach a consumer in its own loop, in order."""
+    """
+    Events of calls in other threads reach a consumer in its own loop, in order.
+    """
     breaker = CircuitBreaker("api")
     ready = threading.Event()
 
@@ -108,7 +112,9 @@ def test_a_stream_of_events_is_fed_from_other_threads() -> None:
 
 
 def test_places_are_never_exceeded() -> None:
-    """At most so many probes run at once, over all threads together."""
+    """
+    At most so many probes run at once, over all threads together.
+    """
     breaker = CircuitBreaker(
         "api",
         trip=consecutive_failures(1),
@@ -157,7 +163,9 @@ async def _trip(breaker: CircuitBreaker) -> None:
     ],
 )
 def test_any_mix_of_calls_and_orders_neither_raises_nor_wedges(settings: dict[str, Any]) -> None:
-    """Calls, blocks, looks and orders from six loops at once leave a breaker that works."""
+    """
+    Calls, blocks, looks and orders from six loops at once leave a breaker that works.
+    """
     breaker = CircuitBreaker("api", backoff=0.0, **settings)
     told: list[StateChanged] = []
     breaker.add_listener(told.append)
@@ -197,7 +205,9 @@ async def _answers(breaker: CircuitBreaker) -> None:
 
 
 def test_one_breaker_through_several_loops_one_after_the_other() -> None:
-    """A breaker made at import works in three ``asyncio.run`` and a ``trio.run``, state kept."""
+    """
+    A breaker made at import works in three ``asyncio.run`` and a ``trio.run``, state kept.
+    """
     breaker = CircuitBreaker("api", trip=consecutive_failures(3), backoff=0.0)
 
     async def main() -> None:

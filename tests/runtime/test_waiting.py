@@ -39,14 +39,18 @@ class Queue:
 async def test_wait_closed_returns_at_once_when_all_is_well(
     state: State, clock: ManualClock
 ) -> None:
-    """Closed and disabled circuits admit every call: nothing to wait for."""
+    """
+    Closed and disabled circuits admit every call: nothing to wait for.
+    """
     breaker = fragile(clock)
     force_state(breaker, state)
     await breaker.wait_closed()
 
 
 async def test_wait_closed_returns_when_somebodys_call_closes_it(clock: ManualClock) -> None:
-    """All waiters go on at the moment a probe closes the circuit, and not before."""
+    """
+    All waiters go on at the moment a probe closes the circuit, and not before.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     queue = Queue(breaker.wait_closed)
@@ -62,7 +66,9 @@ async def test_wait_closed_returns_when_somebodys_call_closes_it(clock: ManualCl
 
 @pytest.mark.parametrize("order", ["reset", "disable"])
 async def test_wait_closed_returns_after_an_order(order: str, clock: ManualClock) -> None:
-    """An operator ends the wait too."""
+    """
+    An operator ends the wait too.
+    """
     breaker = fragile(clock)
     breaker.force_open()
     queue = Queue(breaker.wait_closed)
@@ -74,7 +80,9 @@ async def test_wait_closed_returns_after_an_order(order: str, clock: ManualClock
 
 
 async def test_a_cancelled_wait_closed_leaves_nothing(clock: ManualClock) -> None:
-    """Cancelling one waiter disturbs neither the breaker nor the others."""
+    """
+    Cancelling one waiter disturbs neither the breaker nor the others.
+    """
     breaker = fragile(clock)
     breaker.force_open()
     queue = Queue(breaker.wait_closed)
@@ -89,7 +97,9 @@ async def test_a_cancelled_wait_closed_leaves_nothing(clock: ManualClock) -> Non
 
 @pytest.mark.parametrize("wait", ["wait_closed", "wait_ready"])
 async def test_waiting_is_a_checkpoint(wait: str, clock: ManualClock) -> None:
-    """Also when there is nothing to wait for, a cancelled task ends here."""
+    """
+    Also when there is nothing to wait for, a cancelled task ends here.
+    """
     breaker = fragile(clock)
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -98,7 +108,9 @@ async def test_waiting_is_a_checkpoint(wait: str, clock: ManualClock) -> None:
 
 
 async def test_wait_ready_returns_at_once_while_all_calls_are_admitted(clock: ManualClock) -> None:
-    """In CLOSED and DISABLED any number passes, at no pace."""
+    """
+    In CLOSED and DISABLED any number passes, at no pace.
+    """
     breaker = fragile(clock)
     for _ in range(100):
         await breaker.wait_ready()
@@ -108,7 +120,9 @@ async def test_wait_ready_returns_at_once_while_all_calls_are_admitted(clock: Ma
 
 
 async def test_wait_ready_returns_when_the_wait_is_over(clock: ManualClock) -> None:
-    """It looks only: the state is still open when it returns, and the call half-opens."""
+    """
+    It looks only: the state is still open when it returns, and the call half-opens.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     queue = Queue(breaker.wait_ready)
@@ -124,7 +138,9 @@ async def test_wait_ready_returns_when_the_wait_is_over(clock: ManualClock) -> N
 
 
 async def test_a_hundred_waiters_and_one_place(clock: ManualClock) -> None:
-    """A hundred that wait and then call: one at a time reaches the service, none is rejected."""
+    """
+    A hundred that wait and then call: one at a time reaches the service, none is rejected.
+    """
     breaker = fragile(clock, recovery=probing(successes=1000))
     await failing_call(breaker)
     in_flight = most = done = 0
@@ -153,7 +169,9 @@ async def test_a_hundred_waiters_and_one_place(clock: ManualClock) -> None:
 
 
 async def test_waiters_pass_first_come_first_served(clock: ManualClock) -> None:
-    """The line keeps its order."""
+    """
+    The line keeps its order.
+    """
     breaker = fragile(clock, recovery=probing(successes=1000))
     await failing_call(breaker)
     queue = Queue(breaker.wait_ready)
@@ -168,7 +186,9 @@ async def test_waiters_pass_first_come_first_served(clock: ManualClock) -> None:
 
 
 async def test_the_next_passes_when_a_call_has_arrived(clock: ManualClock) -> None:
-    """One passes; the next only once a call has come, and a place is free."""
+    """
+    One passes; the next only once a call has come, and a place is free.
+    """
     breaker = fragile(clock, recovery=probing(successes=1000))
     await failing_call(breaker)
     queue = Queue(breaker.wait_ready)
@@ -186,7 +206,9 @@ async def test_the_next_passes_when_a_call_has_arrived(clock: ManualClock) -> No
 
 
 async def test_one_that_passes_and_does_not_call_holds_up_nobody(clock: ManualClock) -> None:
-    """The next passes 50 ms later although no call has come."""
+    """
+    The next passes 50 ms later although no call has come.
+    """
     breaker = fragile(clock, recovery=probing(successes=1000))
     await failing_call(breaker)
     queue = Queue(breaker.wait_ready)
@@ -203,7 +225,9 @@ async def test_one_that_passes_and_does_not_call_holds_up_nobody(clock: ManualCl
 
 
 async def test_a_waiter_cancelled_in_the_line_is_left_out(clock: ManualClock) -> None:
-    """Whether at the head, in the middle or at the end, the others keep their order."""
+    """
+    Whether at the head, in the middle or at the end, the others keep their order.
+    """
     breaker = fragile(clock, recovery=probing(successes=1000))
     await failing_call(breaker)
     queue = Queue(breaker.wait_ready)
@@ -221,7 +245,9 @@ async def test_a_waiter_cancelled_in_the_line_is_left_out(clock: ManualClock) ->
 
 
 async def test_a_forced_circuit_is_waited_for_until_the_reset(clock: ManualClock) -> None:
-    """A circuit that is forced open while they wait keeps them; the reset lets all go."""
+    """
+    A circuit that is forced open while they wait keeps them; the reset lets all go.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     queue = Queue(breaker.wait_ready)
@@ -237,7 +263,9 @@ async def test_a_forced_circuit_is_waited_for_until_the_reset(clock: ManualClock
 
 
 async def test_a_probe_that_fails_prolongs_the_wait(clock: ManualClock) -> None:
-    """Waiters in half-open wait for the next open time when the probe fails."""
+    """
+    Waiters in half-open wait for the next open time when the probe fails.
+    """
     breaker = fragile(clock)
     await failing_call(breaker)
     clock.advance(10.0)
@@ -256,7 +284,9 @@ async def test_a_probe_that_fails_prolongs_the_wait(clock: ManualClock) -> None:
 
 
 async def test_a_probe_that_hangs_is_waited_for_until_its_lease_ends(clock: ManualClock) -> None:
-    """When the place's lease is over the next waiter passes."""
+    """
+    When the place's lease is over the next waiter passes.
+    """
     breaker = fragile(clock, recovery=probing(lease=5.0))
     await failing_call(breaker)
     clock.advance(10.0)
@@ -273,7 +303,9 @@ async def test_a_probe_that_hangs_is_waited_for_until_its_lease_ends(clock: Manu
 
 
 async def test_the_early_end_of_a_wait_is_noticed(clock: ManualClock) -> None:
-    """Rejections that end the open time early wake the waiter."""
+    """
+    Rejections that end the open time early wake the waiter.
+    """
     from asyncbreaker import Wait
 
     breaker = fragile(clock, backoff=lambda attempt: Wait(1000.0, rejections=3))
@@ -289,7 +321,9 @@ async def test_the_early_end_of_a_wait_is_noticed(clock: ManualClock) -> None:
 
 
 async def test_a_clock_that_cannot_be_slept_on_is_slept_beside(anyio_backend: Any) -> None:
-    """With an ordinary clock the wait ends by the event loop's own time."""
+    """
+    With an ordinary clock the wait ends by the event loop's own time.
+    """
     breaker = CircuitBreaker(trip=lambda counts: True, backoff=0.005)
     await failing_call(breaker)
     await breaker.wait_ready()
@@ -299,7 +333,9 @@ async def test_a_clock_that_cannot_be_slept_on_is_slept_beside(anyio_backend: An
 
 
 async def test_a_clock_that_lags_behind_is_asked_again(anyio_backend: Any) -> None:
-    """Waking too early by the breaker's clock is no reason to pass."""
+    """
+    Waking too early by the breaker's clock is no reason to pass.
+    """
     now = [0.0]
 
     def clock() -> float:

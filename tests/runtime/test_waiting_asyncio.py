@@ -14,7 +14,9 @@ pytestmark = pytest.mark.asyncio
 
 
 async def test_a_hundred_waiters_with_a_timeout_and_one_place(clock: ManualClock) -> None:
-    """Under ``wait_for`` a hundred waiters take turns at the one place, and none is rejected."""
+    """
+    Under ``wait_for`` a hundred waiters take turns at the one place, and none is rejected.
+    """
     breaker = fragile(clock, recovery=probing(successes=1000))
     await failing_call(breaker)
     done: list[int] = []
@@ -40,7 +42,9 @@ async def test_a_hundred_waiters_with_a_timeout_and_one_place(clock: ManualClock
 
 
 async def test_a_wait_that_times_out_leaves_the_line(clock: ManualClock) -> None:
-    """Waiters that gave up, at the head or behind, do not hold up those who stay."""
+    """
+    Waiters that gave up, at the head or behind, do not hold up those who stay.
+    """
     breaker = fragile(clock)
     breaker.force_open()
 
@@ -57,7 +61,9 @@ async def test_a_wait_that_times_out_leaves_the_line(clock: ManualClock) -> None
 
 
 async def test_a_wait_for_closing_may_time_out(clock: ManualClock) -> None:
-    """``wait_closed`` under a timeout ends with it and wakes nobody else."""
+    """
+    ``wait_closed`` under a timeout ends with it and wakes nobody else.
+    """
     breaker = fragile(clock)
     breaker.force_open()
     with pytest.raises(TimeoutError):

@@ -103,7 +103,8 @@ async def calls(repository: Repository, pool: Pool) -> None:
     assert_type(await guarded("a", limit=3), list[Row])
     assert_type(guarded.breaker, CircuitBreaker)
     await guarded(1)  # type: ignore[arg-type]  # pyright: ignore
-    asyncio.create_task(guarded("a"))
+    task = asyncio.create_task(guarded("a"))
+    assert_type(await task, list[Row])
     made: Coroutine[Any, Any, list[Row]] = guarded("a")
     made.close()
     function: Callable[[str], Awaitable[list[Row]]] = guarded
