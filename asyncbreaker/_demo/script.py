@@ -11,7 +11,7 @@ class Phase(StrEnum):
 
     HEALTHY = "healthy"  # answers everything at once
     SLOW = "slow"  # can answer a third of the load
-    DEAD = "dead"  # takes calls and answers none
+    DEAD = "dead"  # answers none: calls wait in its queue, and are refused when it is full
     RECOVERING = "recovering"  # back with cold caches: its capacity grows from a tenth
 
 

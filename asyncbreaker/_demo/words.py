@@ -7,7 +7,7 @@ from asyncbreaker._demo.script import Phase
 MEANING = {
     Phase.HEALTHY: "answers at once",
     Phase.SLOW: "can answer a third of the calls",
-    Phase.DEAD: "takes calls and answers none",
+    Phase.DEAD: "answers none, refuses when its queue is full",
     Phase.RECOVERING: "back with cold caches, warming up",
 }
 

@@ -199,7 +199,7 @@ class CircuitBreaker:
     ) -> None:
         runner = self._runner
         permit = runner.bare
-        if permit is None or exc is not None or not runner.bare_blocks:
+        if permit is None or exc is not None:
             runner.leave_block(caller(1), exc)
             return
         runner.bare_blocks -= 1

@@ -244,7 +244,7 @@ class Runner:
     def leave_block(self, frame: FrameType, error: BaseException | None) -> None:
         """Settle a block that *frame* leaves, if it was entered with a permit of its own."""
         permit = self.blocks.leave(frame, current_task())
-        if permit is None and self.bare_blocks:
+        if permit is None and self.bare_blocks > 0:
             self.bare_blocks -= 1
             permit = self.bare_permit
         if permit is not None:

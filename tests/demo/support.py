@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from asyncbreaker._demo.script import Phase, Script
 
 TINY = Script(
-    phases=tuple((phase, 0.15) for phase in Phase), warming=0.1, timeout=0.1, slow=0.05, rate=200.0
+    phases=tuple((phase, 0.1) for phase in Phase), warming=0.1, timeout=0.1, slow=0.05, rate=200.0
 )
 
 
