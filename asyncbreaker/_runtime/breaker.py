@@ -199,10 +199,11 @@ class CircuitBreaker:
     ) -> None:
         runner = self._runner
         permit = runner.bare
-        if permit is None or exc is not None:
+        blocks = runner.bare_blocks
+        if permit is None or exc is not None or not blocks:
             runner.leave_block(caller(1), exc)
             return
-        runner.bare_blocks -= 1
+        runner.bare_blocks = blocks - 1
         if permit.lead:
             runner.succeed(permit)
         else:
