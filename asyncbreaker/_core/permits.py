@@ -15,7 +15,7 @@ from asyncbreaker._core.windows import Window
 class Era:
     """One stay in one state, with what was counted in it."""
 
-    __slots__ = ("began", "done", "last_bad", "lead", "run", "since", "succeeded")
+    __slots__ = ("began", "blocks", "done", "last_bad", "lead", "run", "since", "succeeded")
 
     # Only a permit of its own has these.
     check = False
@@ -31,6 +31,7 @@ class Era:
         self.since = 0.0  # when the lead last left 0
         self.last_bad = 0.0
         self.succeeded = 0
+        self.blocks = 0  # blocks that were entered on it without a record, and not left yet
         self.done = False
 
     @property
@@ -48,7 +49,7 @@ class Permit:
     due = math.inf  # from when on it is slow
 
     lead = 1  # never the short path: see Era.lead
-    succeeded = 0  # of the era; here so that both kinds have it
+    succeeded = blocks = 0  # of the era; here so that both kinds have them
     done = False  # settled
     entries: list[tuple[Window, float]] | None = None  # in the windows, once marked slow
     answered: float | None = None  # a stream: seconds to its first item

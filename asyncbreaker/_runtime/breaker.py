@@ -28,7 +28,7 @@ from asyncbreaker._runtime.backend import Clock, checkpoint
 from asyncbreaker._runtime.blocks import caller
 from asyncbreaker._runtime.guard import Entering, Guard
 from asyncbreaker._runtime.matching import Matcher
-from asyncbreaker._runtime.runner import Runner
+from asyncbreaker._runtime.runner import Publish, Runner
 from asyncbreaker._runtime.settings import Changes, HealthCheck, Settings
 from asyncbreaker._runtime.snapshot import Snapshot
 from asyncbreaker._runtime.stream import guard_stream
@@ -113,7 +113,7 @@ class CircuitBreaker:
             message names parameter and value.
     """
 
-    __slots__ = ("__weakref__", "_runner", "_short")
+    __slots__ = ("__weakref__", "_bare", "_runner", "_short")
 
     def __init__(
         self,
@@ -145,8 +145,10 @@ class CircuitBreaker:
         )
         checks.function("clock", clock)
         name = f"breaker-{next(_numbers)}" if name is None else _checked_name(name)
-        # The runner's ``short`` once more, one step nearer: a tenth of a call's price.
+        # The runner's ``short`` and ``bare`` once more, one step nearer: a tenth of a
+        # call's price.
         self._short: Era | Permit | None = None
+        self._bare: Era | Permit | None = None
         self._runner = Runner(name, settings, clock, _publish_to(ref(self)))
         _live.add(self)
 
@@ -181,10 +183,11 @@ class CircuitBreaker:
         return result
 
     async def __aenter__(self) -> None:
-        runner = self._runner
-        if runner.bare is not None:
-            runner.bare_blocks += 1
+        bare = self._bare
+        if bare is not None:
+            bare.blocks += 1
             return
+        runner = self._runner
         frame = caller(1)
         permit = runner.short or runner.admit()
         if permit.check:
@@ -197,15 +200,13 @@ class CircuitBreaker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        runner = self._runner
-        permit = runner.bare
-        blocks = runner.bare_blocks
-        if permit is None or exc is not None or not blocks:
-            runner.leave_block(caller(1), exc)
+        permit = self._bare
+        if permit is None or exc is not None or not permit.blocks:
+            self._runner.leave_block(caller(1), exc)
             return
-        runner.bare_blocks = blocks - 1
+        permit.blocks -= 1
         if permit.lead:
-            runner.succeed(permit)
+            self._runner.succeed(permit)
         else:
             permit.succeeded += 1
 
@@ -416,11 +417,11 @@ class CircuitBreaker:
         return EventStream(lambda take: self._runner.listen(take, checked))
 
 
-def _publish_to(breaker: ref[CircuitBreaker]) -> Callable[[Era | Permit | None], None]:
-    def publish(short: Era | Permit | None) -> None:
+def _publish_to(breaker: ref[CircuitBreaker]) -> Publish:
+    def publish(short: Era | Permit | None, bare: Era | Permit | None) -> None:
         alive = breaker()
         if alive is not None:
-            alive._short = short  # pyright: ignore[reportPrivateUsage]  # of this file
+            alive._short, alive._bare = short, bare  # pyright: ignore[reportPrivateUsage]  # own file
 
     return publish
 

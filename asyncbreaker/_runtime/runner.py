@@ -36,6 +36,10 @@ TRIPPED = Cause.TRIPPED
 WINDOW_OF_PLAIN_RULES = LastSeconds(30)
 
 
+Publish = Callable[[Era | Permit | None, Era | Permit | None], None]
+"""Tells the breaker of ``short`` and ``bare``."""
+
+
 class Runner:
     """Drives one circuit, as its docstring says, and keeps what a breaker needs around it."""
 
@@ -49,7 +53,6 @@ class Runner:
         "_removers",
         "_simple",
         "bare",
-        "bare_blocks",
         "bare_permit",
         "blocks",
         "circuit",
@@ -68,12 +71,12 @@ class Runner:
         name: str,
         settings: Settings,
         clock: Clock,
-        publish: Callable[[Era | Permit | None], None],
+        publish: Publish,
     ) -> None:
         self.name = name
         self.settings = settings
         self.clock = clock
-        self._publish = publish  # tells the breaker of ``short``
+        self._publish = publish
         self._journal = Journal(name)
         self.telling = Telling(self._journal.complain)
         self._failures = Failures()
@@ -101,7 +104,6 @@ class Runner:
         # The same for ``async with`` blocks that need no record, and whose it is.
         self.bare: Era | Permit | None = None
         self.bare_permit: Era | Permit = self.circuit.void
-        self.bare_blocks = 0
         self.blocks = Blocks()  # the others
         self._removers: list[Callable[[], None]] = []
         self.apply()
@@ -240,13 +242,15 @@ class Runner:
         """Keep *permit* for the block that *frame* enters."""
         self.blocks.enter(frame, current_task(), permit)
         self.bare = None  # while any block has a record, all have
+        self._publish(self.short, None)
 
     def leave_block(self, frame: FrameType, error: BaseException | None) -> None:
         """Settle a block that *frame* leaves, if it was entered with a permit of its own."""
         permit = self.blocks.leave(frame, current_task())
-        if permit is None and self.bare_blocks > 0:
-            self.bare_blocks -= 1
-            permit = self.bare_permit
+        bare = self.bare_permit
+        if permit is None and bare.blocks:
+            bare.blocks -= 1
+            permit = bare
         if permit is not None:
             self.leave(permit, error)
         self.refresh_bare()
@@ -427,17 +431,18 @@ class Runner:
             elif circuit.state is CLOSED and not (circuit.running.watches or self.hears_settled):
                 # Else one permit for all calls, though not the era: their ends are judged.
                 self.short = circuit.era if self._simple else _untimed(circuit.era)
-            self._publish(self.short)
             self.refresh_bare()
 
     def refresh_bare(self) -> None:
         """Choose the permit of blocks that need no record: those of one era at a time."""
         with self._lock:
-            short, self.bare = self.short, None
-            if short is None or self.blocks:
-                return
-            if not self.bare_blocks or self.bare_permit.era is short.era:
-                self.bare = self.bare_permit = short
+            short, old, self.bare = self.short, self.bare_permit, None
+            if short is not None and not self.blocks:
+                if old.era is short.era:
+                    short.blocks = old.blocks
+                if old.era is short.era or not old.blocks:
+                    self.bare = self.bare_permit = short
+            self._publish(short, self.bare)
 
     def configure(self, changes: Changes) -> None:
         """Apply *changes*, all or nothing."""
