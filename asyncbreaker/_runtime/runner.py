@@ -111,7 +111,7 @@ class Runner:
     # Admission.
 
     def admit(self, fn: object = None) -> Era | Permit:
-        """Return a permit, or raise; where its ``check`` is set, ``_check_health`` is next."""
+        """Return a permit, or raise; where its ``check`` is set, ``check_health`` is next."""
         circuit = self.circuit
         now = self.clock()
         running = circuit.running
