@@ -7,7 +7,7 @@ progress of one stay in HALF_OPEN, which ``begin`` makes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from asyncbreaker._core import checks
 from asyncbreaker._core.rules import LeadLimits
@@ -37,7 +37,7 @@ class probing:
 
     probes: int = 1
     successes: int = 1
-    lease: float = 60.0
+    lease: float = field(default=60.0, kw_only=True)
 
     def __post_init__(self) -> None:
         checks.count("probes", self.probes)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import random
 import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +93,16 @@ def test_the_commands_are_one_line_each() -> None:
     assert COMMANDS["demo command"].endswith(".venv/bin/python -m asyncbreaker demo")
 
 
+def test_the_commands_install_extras_that_there_are() -> None:
+    """
+    Pip only warns of an extra that it does not know, and the line fails much later.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = set(re.findall(r"\.\[(\w+)\]", " ".join(COMMANDS.values())))
+
+    assert named == set(project["optional-dependencies"])
+
+
 @pytest.mark.parametrize("option", ["--fast", "--trio"])
 def test_the_demo_knows_the_options_that_are_named(option: str) -> None:
     """
@@ -156,11 +168,73 @@ def test_the_table_of_parameters_is_complete() -> None:
     assert made == set(parameters())
 
 
+def signatures() -> dict[str, ast.arguments]:
+    """Every `name(parameter, parameter=default)` of the text whose name we export, as written."""
+    found: dict[str, ast.arguments] = {}
+    for written in re.findall(r"`(\w+\([a-z][^`]*\))`", README):
+        if written.split("(")[0] not in parameters():
+            continue
+        try:
+            function = ast.parse(f"def {written}: ...").body[0]
+        except SyntaxError:
+            continue  # a call with values, such as failure_rate(0.9)
+        assert isinstance(function, ast.FunctionDef)
+        if len(function.args.args + function.args.kwonlyargs) > 1:
+            found[written] = function.args
+    return found
+
+
+@pytest.mark.parametrize("written", signatures())
+def test_a_signature_in_the_text_is_true(written: str) -> None:
+    """
+    The tables of rules and backoffs show the parameters as they are.
+    """
+    arguments = signatures()[written]
+    real = inspect.signature(getattr(asyncbreaker, written.split("(")[0])).parameters.values()
+    given = arguments.args + arguments.kwonlyargs
+    values = [None] * (len(arguments.args) - len(arguments.defaults)) + arguments.defaults
+    values += arguments.kw_defaults
+
+    assert [parameter.name for parameter in real] == [argument.arg for argument in given]
+    for parameter, value in zip(real, values, strict=True):
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            assert parameter.name in [argument.arg for argument in arguments.kwonlyargs]
+        default = eval(ast.unparse(value), vars(asyncbreaker).copy()) if value else parameter.empty
+        assert default in (parameter.default, ...)
+
+
+def section(heading: str) -> str:
+    """What stands under a heading."""
+    return README.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("What happens when it opens", asyncbreaker.CircuitOpenError),
+        ("What happens when it opens", asyncbreaker.FailureSummary),
+        ("Trip rules", asyncbreaker.Counts),
+        ("Snapshot", asyncbreaker.Snapshot),
+        ("Events and log", asyncbreaker.StateChanged),
+        ("Events and log", asyncbreaker.CallRejected),
+        ("Events and log", asyncbreaker.CallSettled),
+    ],
+)
+def test_every_field_is_named(heading: str, kind: type[Any]) -> None:
+    """
+    What can be read of an error, a snapshot, counts or an event stands in its section.
+    """
+    text = section(heading)
+
+    assert [] == [name for name in inspect.get_annotations(kind) if f"`{name}`" not in text]
+
+
 def test_every_link_within_the_page_has_its_heading() -> None:
     """
     No link of the contents leads nowhere.
     """
     headings = re.findall(r"^#+ (.*)$", README, re.M)
+    assert len(headings) == len(set(headings)), "a link leads to the first one"
     slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
     assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= slugs

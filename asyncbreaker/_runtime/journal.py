@@ -76,7 +76,7 @@ class Journal:
         self._complained.add(id(culprit))
         log.log(
             level,
-            "circuit %r: %r raised and is passed over",
+            "circuit %r: %r raised, or answered nonsense, and is passed over",
             self._name,
             culprit,
             exc_info=error,

@@ -20,6 +20,11 @@ def check_matcher(name: str, matcher: object) -> None:
     """Refuse what is no matcher, and types that are never judged."""
     types = _types(matcher)
     if types is None:
+        if not callable(matcher):
+            raise TypeError(
+                f"{name} must be an exception type, a tuple of them, or a predicate, "
+                f"not {matcher!r}"
+            )
         checks.function(name, matcher)
     else:
         for kind in types:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from weakref import WeakValueDictionary
 
 from asyncbreaker._core import checks
@@ -61,6 +61,9 @@ class Registry:
 
     def __contains__(self, key: object) -> bool:
         return key in self._used
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([key for key, _ in self.items()])
 
     def __len__(self) -> int:
         return len(self._used)

@@ -447,6 +447,9 @@ class Runner:
     def configure(self, changes: Changes) -> None:
         """Apply *changes*, all or nothing."""
         old, now = self.settings, self._about_now()
+        if unknown := changes.keys() - Changes.__annotations__:
+            names = ", ".join(sorted(unknown))
+            raise TypeError(f"configure() cannot change {names}: see its docstring")
         new = replace(old, **changes)
         other_rule = new.trip != old.trip
         with self._lock:

@@ -350,3 +350,11 @@ async def test_a_hundred_breakers_come_back_spread_out(seeded: bool, clock: Manu
         tenths = [int((wait - 0.25) / 0.05) for wait in waits]
         assert max(tenths.count(tenth) for tenth in range(10)) <= 25
         assert min(tenths.count(tenth) for tenth in range(10)) >= 2
+
+
+def test_what_cannot_be_changed_is_named() -> None:
+    """
+    Name and clock are fixed, and the error says which names it refuses.
+    """
+    with pytest.raises(TypeError, match=r"configure\(\) cannot change clock, name"):
+        CircuitBreaker().configure(name="x", clock=None)  # type: ignore[call-arg]

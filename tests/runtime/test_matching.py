@@ -314,3 +314,11 @@ async def test_a_result_that_nobody_judges_is_a_success_while_calls_are_timed(
     await breaker.call(answer)
 
     assert [Outcome.SUCCESS] == [event.outcome for event in settled]
+
+
+def test_a_list_of_types_is_refused_with_the_remedy() -> None:
+    """
+    The usual slip, a list, is answered with what is taken.
+    """
+    with pytest.raises(TypeError, match="fail_on must be an exception type, a tuple of them"):
+        CircuitBreaker(fail_on=[ValueError])  # type: ignore[arg-type]

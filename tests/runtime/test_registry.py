@@ -393,3 +393,13 @@ def test_a_guard_in_hand_keeps_the_breaker_of_its_key(factory: Factory) -> None:
 
     assert ["a", "b"] == factory.asked
     del guard
+
+
+def test_it_is_iterated_by_key(factory: Factory) -> None:
+    """
+    A registry is read like a mapping.
+    """
+    registry = Registry(factory)
+    registry["a"], registry["b"]
+
+    assert ["a", "b"] == list(registry)
