@@ -1,0 +1,1 @@
+"""The outage lab: the real breaker on a virtual clock, against dependencies that fall ill."""
