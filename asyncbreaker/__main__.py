@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from asyncbreaker import __version__
+from asyncbreaker._lab.options import add_options
 
 
 class Parser(argparse.ArgumentParser):
@@ -15,7 +16,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2."""
-        self.exit(2, f"{self.prog}: {message} (--help says what there is)\n")
+        line = " ".join(message.split())  # also when an unknown word brings lines of its own
+        self.exit(2, f"{self.prog}: {line} (--help says what there is)\n")
 
 
 def parser() -> Parser:
@@ -34,6 +36,10 @@ def parser() -> Parser:
     demo.add_argument(
         "--port", type=port, default=0, metavar="N", help="the server's port (default: a free one)"
     )
+    about = "your configuration on your numbers: an outage in simulated time, beside alternatives"
+    add_options(
+        commands.add_parser("lab", help=about, description=f"Show {about}.", allow_abbrev=False)
+    )
     return made
 
 
@@ -51,7 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command is None:
         reader.print_help()
         return 0
-    from asyncbreaker._demo.command import demo  # late: the demo is not what users import
+    # Late: neither is what users import.
+    if options.command == "lab":
+        from asyncbreaker._lab.command import lab
+
+        return lab(options)
+    from asyncbreaker._demo.command import demo
 
     return demo(fast=options.fast, trio=options.trio, port=options.port)
 

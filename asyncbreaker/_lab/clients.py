@@ -17,6 +17,8 @@ class Client(Protocol):
 
     openings: list[float]
     """When it opened, from CLOSED or again."""
+    trips: list[float]
+    """When it opened from CLOSED."""
 
     def admit(self, now: float) -> Any:
         """Return what stands for a call that is let through; None: it is rejected."""
@@ -56,6 +58,7 @@ class Unguarded:
 
     def __init__(self) -> None:
         self.openings: list[float] = []
+        self.trips: list[float] = []
 
     def admit(self, now: float) -> Any:
         return self
@@ -77,6 +80,7 @@ class Awaited:
         rejection: type[Exception] | tuple[type[Exception], ...],
     ) -> None:
         self.openings: list[float] = []
+        self.trips: list[float] = []
         self._call = call
         self._rejection = rejection
 
@@ -115,3 +119,5 @@ class Guarded(Awaited):
         self.moves.append(move)
         if move.new is State.OPEN:
             self.openings.append(move.at)
+            if move.old is State.CLOSED:
+                self.trips.append(move.at)

@@ -28,7 +28,7 @@ class Phase:
     seconds: float
     down: Down | None = None
     failing: float = 0.0
-    """Share of the calls that fail at once."""
+    """Share of the calls that fail, in the time that a good answer takes."""
     slower: float = 1.0
     """Factor of the latency."""
     capacity: float = 1.0
@@ -111,9 +111,6 @@ class Dependency:
         phase = self._phase
         if phase.down is not None:
             return (REFUSAL if phase.down is Down.REFUSES else self._timeout), False
-        failing = phase.failing or self._failing
-        if failing and self._random() < failing:
-            return REFUSAL, False
         starts = max(now, self._free_at)
         share = phase.capacity_at(starts - self._began)
         cost = 1.0 / (self.capacity * share)
@@ -123,4 +120,7 @@ class Dependency:
         self._free_at = starts + cost  # also if the caller will be gone: such work is wasted
         latency = self._latencies[int(self._random() * DRAWS)]
         seconds = starts - now + latency * phase.slower
-        return (seconds, True) if seconds <= self._timeout else (self._timeout, False)
+        if seconds > self._timeout:
+            return self._timeout, False
+        failing = phase.failing or self._failing
+        return seconds, not failing or self._random() >= failing

@@ -14,10 +14,9 @@ from asyncbreaker._lab.clients import Client, Clock
 from asyncbreaker._lab.dependency import Dependency, Phase
 from asyncbreaker._lab.scenarios import Scenario
 
-BIN = 0.1  # seconds per entry of a record
-PER_SECOND = round(1 / BIN)
+SLICES = 100  # of a run, after each of which it is told how far it has come
 RETRY_AFTER = 0.1  # seconds, doubling, times U(0.5, 1.5)
-LEAST_CAPACITY = 100.0  # calls per second: a queue for one call at a time models no service
+LEAST_CAPACITY = 10.0  # calls per second: who can serve only one a second is no service
 
 Say = Callable[[float], object]
 """Told now and then which share of the time is simulated."""
@@ -25,12 +24,16 @@ Say = Callable[[float], object]
 
 @dataclass(slots=True)
 class Record:
-    """What happened, in bins of ``BIN`` seconds; a call counts in the bin in which it came."""
+    """What happened, in bins of equal seconds; a call counts in the bin in which it came."""
 
-    seconds: float
+    scenario: Scenario
     clients: int
-    overtime: float
-    """Seconds after the end in which the last calls may still be tried."""
+    load: float
+    """Calls per second, all clients together, when nothing special is asked."""
+    capacity: float
+    """Calls per second that the dependency can serve when it is well."""
+    per_second: float = field(init=False)
+    """Bins per second."""
     calls: array[int] = field(init=False)
     sent: array[int] = field(init=False)
     """Tries that reached the dependency."""
@@ -42,9 +45,15 @@ class Record:
     """Seconds that callers spent on tries that failed."""
     openings: list[list[float]] = field(default_factory=list[list[float]])
     """When each client's breaker opened."""
+    trips: list[list[float]] = field(default_factory=list[list[float]])
+    """The same, only from CLOSED."""
+    wasted: int = 0
+    """Tries sent while the dependency was in trouble, before their client had opened for it."""
 
     def __post_init__(self) -> None:
-        bins = int((self.seconds + self.overtime) * PER_SECOND) + 1
+        self.per_second = 1 / self.scenario.bin
+        overtime = self.scenario.tries * (self.scenario.timeout + 1.0)  # of the last calls
+        bins = int((self.scenario.seconds + overtime) * self.per_second) + 1
         for name in ("calls", "sent", "failed", "good"):
             setattr(self, name, array("q", bytes(8 * bins)))
         self.sunk = array("d", bytes(8 * bins))
@@ -64,21 +73,23 @@ class Simulation:
     ) -> None:
         self._scenario = scenario
         self._clients = clients
-        self._rate = rate * len(clients)  # calls per second, all clients together
         self._clock = clock
         # Arrivals have chance of their own: every breaker meets the same calls.
-        self._arrivals = random.Random(seed)
-        self._chance = random.Random(seed + 1)
+        self._arrivals = random.Random(f"arrivals {seed}")
+        self._chance = random.Random(f"dependency {seed}")
+        load = rate * len(clients)
+        capacity = max(LEAST_CAPACITY, load / scenario.utilisation)
+        self._record = Record(scenario, len(clients), load, capacity)
+        self._per_second = self._record.per_second
         self._dependency = Dependency(
-            capacity=max(LEAST_CAPACITY, self._rate / scenario.utilisation),
+            capacity=capacity,
             timeout=scenario.timeout,
             latency=scenario.latency,
             failing=scenario.failing,
             chance=self._chance,
         )
-        self._record = Record(
-            scenario.seconds, len(clients), scenario.tries * (scenario.timeout + 1.0)
-        )
+        self._in_trouble = False
+        self._opened: dict[Client, int] = {}  # how often before the trouble
         # When, a number to order equals, the client, its call (None: to be tried
         # again), whether it ends well, when the first and this try came, tries left.
         self._events: list[tuple[float, int, Client, Any, bool, float, float, int]] = []
@@ -86,29 +97,37 @@ class Simulation:
 
     def run(self, say: Say = lambda share: None) -> Record:
         """Run it to the end of the last call."""
-        now = 0.0
-        for phase in self._scenario.phases:
+        scenario, now = self._scenario, 0.0
+        for phase in scenario.phases:
             self._dependency.enter(phase, now)
-            self._pass(phase, now, say)
-            now += phase.seconds
+            if now == scenario.before:
+                self._opened = {client: len(client.openings) for client in self._clients}
+            self._in_trouble = scenario.before <= now < scenario.ends
+            ends = now + phase.seconds
+            while now < ends:
+                until = min(ends, now + scenario.seconds / SLICES)
+                self._pass(phase, now, until)
+                now = until
+                say(now / scenario.seconds)
         while self._events:
             self._happen()
         self._record.openings = [client.openings for client in self._clients]
+        self._record.trips = [client.trips for client in self._clients]
         return self._record
 
-    def _pass(self, phase: Phase, began: float, say: Say) -> None:
+    def _pass(self, phase: Phase, now: float, until: float) -> None:
         events, clients, calls = self._events, self._clients, self._record.calls
         chance, between = self._arrivals.random, self._arrivals.expovariate
-        rate, tries = self._rate * phase.load, self._scenario.tries
-        ends, many = began + phase.seconds, len(clients)
-        comes = began + between(rate)
+        rate, tries = self._record.load * phase.load, self._scenario.tries
+        many, per_second = len(clients), self._per_second
+        comes = now + between(rate)
         while True:
-            while events and events[0][0] <= comes and events[0][0] <= ends:
+            while events and events[0][0] <= comes and events[0][0] <= until:
                 self._happen()
-            if comes >= ends:
+            if comes >= until:
                 return
             self._clock.now = comes
-            calls[int(comes * PER_SECOND)] += 1
+            calls[int(comes * per_second)] += 1
             self._try(clients[int(chance() * many)], comes, comes, tries)
             comes += between(rate)
 
@@ -116,7 +135,10 @@ class Simulation:
         call = client.admit(now)
         if call is None:
             return  # a rejection is not tried again: it would only come back sooner
-        self._record.sent[int(now * PER_SECOND)] += 1
+        record = self._record
+        record.sent[int(now * self._per_second)] += 1
+        if self._in_trouble and len(client.openings) == self._opened[client]:
+            record.wasted += 1
         seconds, good = self._dependency.serve(now)
         number = next(self._numbers)
         heappush(self._events, (now + seconds, number, client, call, good, born, now, tries - 1))
@@ -130,10 +152,10 @@ class Simulation:
         client.settle(call, good, now)
         record = self._record
         if good:
-            record.good[int(born * PER_SECOND)] += 1
+            record.good[int(born * self._per_second)] += 1
             return
-        record.failed[int(sent * PER_SECOND)] += 1
-        record.sunk[int(sent * PER_SECOND)] += now - sent
+        record.failed[int(sent * self._per_second)] += 1
+        record.sunk[int(sent * self._per_second)] += now - sent
         if tries:
             made = self._scenario.tries - tries
             again = now + RETRY_AFTER * 2 ** (made - 1) * (0.5 + self._chance.random())

@@ -28,6 +28,8 @@ class Scenario:
     failing: float = 0.0
     """Share of calls that fail when all is well."""
     latency: Latency = USUAL
+    bin: float = 0.1
+    """Seconds by which the record is divided."""
 
     @property
     def phases(self) -> tuple[Phase, ...]:
@@ -43,6 +45,20 @@ class Scenario:
     def seconds(self) -> float:
         """How long all of it takes."""
         return sum(phase.seconds for phase in self.phases)
+
+    def phase_at(self, at: float) -> tuple[Phase, float]:
+        """Return the phase at a time, and for how long it has lasted by then."""
+        began = 0.0
+        for phase in self.phases:
+            if at < began + phase.seconds:
+                return phase, at - began
+            began += phase.seconds
+        return self.phases[-1], self.phases[-1].seconds
+
+    def capacity_at(self, at: float) -> float:
+        """Share of the full capacity at a time."""
+        phase, second = self.phase_at(at)
+        return phase.capacity_at(second)
 
 
 def hard_outage(seconds: float) -> Scenario:
@@ -62,7 +78,7 @@ def cold_caches(seconds: float) -> Scenario:
 
 
 def partial_outage(seconds: float, failing: float = 0.5) -> Scenario:
-    """A share of the calls fails at once."""
+    """A share of the calls fails, each after as long as a good one takes."""
     return Scenario((Phase(seconds, failing=failing),))
 
 
@@ -95,7 +111,8 @@ def retry_storm(seconds: float = 10.0, capacity: float = 0.2, after: float = 98.
 
 def background(calls: int, rate: float, failing: float) -> Scenario:
     """Nothing but a share of calls that fail, on and on."""
-    return Scenario((Phase(calls / rate, failing=failing),), (), before=0.0)
+    seconds = calls / rate
+    return Scenario((Phase(seconds, failing=failing),), (), before=0.0, bin=seconds / 1000)
 
 
 def quick_first_answers(seconds: float, *, quick: float = 1.5) -> Scenario:

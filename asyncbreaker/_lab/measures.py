@@ -1,0 +1,115 @@
+"""The figures that are read off a record. All but shares are per client, in seconds or calls."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+
+from asyncbreaker._lab.engine import Record
+
+REST = 1.0  # second; what is left of the trouble is not taken for shorter, for rates
+
+
+def detection(record: Record) -> float | None:
+    """Seconds from the beginning of the trouble to the first opening, in the mean of those
+    clients that opened; None if none did."""
+    scenario = record.scenario
+    firsts = [
+        next((at for at in openings if scenario.before <= at <= scenario.ends), None)
+        for openings in record.openings
+    ]
+    opened = [first - scenario.before for first in firsts if first is not None]
+    return sum(opened) / len(opened) if opened else None
+
+
+def wasted(record: Record) -> float:
+    """Calls sent in the trouble before the breaker opened for the first time."""
+    return record.wasted / record.clients
+
+
+def sent_per_minute(record: Record) -> float:
+    """Calls sent per minute in the rest of the trouble."""
+    scenario, opened = record.scenario, detection(record)
+    rest = max(REST, scenario.ends - scenario.before - (opened or 0.0))
+    sent = total(record, record.sent, scenario.before, scenario.ends)
+    if opened is None:
+        return sent / record.clients / rest * 60
+    return (sent - record.wasted) / record.clients / rest * 60
+
+
+def lost(record: Record) -> float:
+    """Goodput lost after the trouble, in seconds of the whole load.
+
+    What could have been answered is the load, or the capacity where that is less.
+    """
+    return (
+        sum(
+            min(
+                total(record, record.calls, at, at + 1),
+                record.capacity * record.scenario.capacity_at(at + 0.5),
+            )
+            - total(record, record.good, at, at + 1)
+            for at in _after(record)
+        )
+        / record.load
+    )
+
+
+def peak(record: Record) -> float:
+    """The most that was sent in a second after the trouble, as a share of what could be served."""
+    shares = (
+        total(record, record.sent, at, at + 1)
+        / record.capacity
+        / record.scenario.capacity_at(at + 0.5)
+        for at in _after(record)
+    )
+    return max(shares, default=0.0)
+
+
+def relapses(record: Record) -> float:
+    """Openings after the trouble of breakers that had closed."""
+    return _after_return(record, record.trips)
+
+
+def setbacks(record: Record) -> float:
+    """Openings after the trouble of breakers that had not closed yet."""
+    return _after_return(record, record.openings) - _after_return(record, record.trips)
+
+
+def _after_return(record: Record, times: list[list[float]]) -> float:
+    """Count, per client, what is no consequence of a call that was sent in the trouble."""
+    scenario = record.scenario
+    return openings(times, scenario.ends + scenario.timeout, scenario.seconds) / record.clients
+
+
+def false_openings(record: Record) -> int:
+    """Openings of all clients before the trouble; one that opens again is still the same."""
+    return openings(record.trips, 0.0, record.scenario.before)
+
+
+def openings(times: list[list[float]], begin: float, end: float) -> int:
+    """Openings of all clients in a time."""
+    return sum(begin <= at < end for each in times for at in each)
+
+
+def sunk(record: Record) -> float:
+    """Seconds that callers spent in the trouble on calls that failed."""
+    scenario = record.scenario
+    return total(record, record.sunk, scenario.before, scenario.ends) / record.clients
+
+
+def goodput(record: Record, begin: float, end: float) -> float:
+    """Share of the calls of a time that were answered."""
+    return total(record, record.good, begin, end) / max(1, total(record, record.calls, begin, end))
+
+
+def _after(record: Record) -> Iterator[float]:
+    """Yield the beginnings of the whole seconds after the trouble."""
+    scenario = record.scenario
+    for second in range(int(round(scenario.seconds - scenario.ends, 6))):
+        yield scenario.ends + second
+
+
+def total(record: Record, bins: array[int] | array[float], begin: float, end: float) -> float:
+    """What *bins* of *record* hold from *begin* to *end*."""
+    return sum(bins[round(begin * record.per_second) : round(end * record.per_second)])

@@ -1,0 +1,1 @@
+"""The lab's tables and plots: ours and the peers in every scenario."""

@@ -1,0 +1,297 @@
+"""The tables, as Markdown: a row per system, and a line on where ours is behind."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from benchmarks.lab.experiments import ALONE, FLEET, LARGE_FLEET, LARGE_SLEEPY_FLEET, Cell
+from benchmarks.lab.systems import NONE, OURS, SLOW, SYSTEMS
+from benchmarks.lab.working import Figure, Key, Results
+
+NEVER = "never"
+ABSENT = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: one figure of one experiment in one cell."""
+
+    head: str
+    experiment: str
+    cell: Cell
+    figure: str
+    better: int = -1
+    """-1: the lower the better; 1: the higher."""
+    per_cent: bool = False
+
+    def of(self, results: Results, system: str) -> Figure | None:
+        """Return a system's figure, None if it was not measured."""
+        return results.get(Key(self.experiment, self.cell, system, self.figure))
+
+    def shown(self, figure: Figure | None) -> str:
+        """Return it as text."""
+        if figure is None:
+            return ABSENT
+        if figure.mean is None:
+            return NEVER
+        return f"{figure.mean:.0%}" if self.per_cent else number(figure.mean)
+
+    def rank(self, figure: Figure | None) -> float:
+        """Return by what it is compared: the higher the better."""
+        if figure is None or figure.mean is None:
+            return -math.inf
+        return self.better * figure.mean
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table and what it is about."""
+
+    name: str
+    title: str
+    text: str
+    columns: Sequence[Column]
+
+
+def number(value: float) -> str:
+    """Write a figure with two or three digits that mean something."""
+    value = value + 0.0 if abs(value) >= 0.005 else 0.0
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+
+
+def tables() -> list[Table]:
+    """Return all tables in their order."""
+    return [*_returns(), *_dead(), *_false(), *_living()]
+
+
+def _columns(
+    experiments: Iterable[tuple[str, str]],
+    cells: Iterable[Cell],
+    figure: str,
+    *,
+    better: int = -1,
+    per_cent: bool = False,
+) -> list[Column]:
+    make = partial(Column, figure=figure, better=better, per_cent=per_cent)
+    cells = list(cells)
+    return [
+        make(f"{label}{cell}".strip(), experiment, cell)
+        for experiment, label in experiments
+        for cell in cells
+    ]
+
+
+FLEETS = (Cell(1, 1000.0), FLEET, LARGE_FLEET, LARGE_SLEEPY_FLEET)
+RETURNS = (("hard", "H "), ("cold", "C "))
+H_AND_C = (
+    "Outages of 10 to 300 s, then the whole capacity at once (H), or a tenth of it that grows to "
+    "the whole in 60 s (C). "
+)
+
+
+def _returns() -> Iterator[Table]:
+    yield Table(
+        "lost",
+        "Goodput lost after the dependency is back",
+        H_AND_C + "Seconds of the whole load.",
+        _columns(RETURNS, FLEETS, "lost"),
+    )
+    yield Table(
+        "lost-alone",
+        "Goodput lost after the dependency is back, one client",
+        H_AND_C + "Seconds of the whole load.",
+        _columns(RETURNS, ALONE, "lost"),
+    )
+    yield Table(
+        "peak",
+        "Peak load after the return, as a multiple of the capacity at that time",
+        H_AND_C + "The busiest second.",
+        _columns(RETURNS, FLEETS, "peak"),
+    )
+    yield Table(
+        "relapses",
+        "Relapses: it had closed, and opened again after the return",
+        "Cold caches; per client and outage. *Setbacks* are openings out of half-open, before it "
+        "had closed: under slow start a part of coming back, elsewhere a probe that failed.",
+        [
+            *_columns((("cold", "relapses "),), FLEETS, "relapses"),
+            *_columns((("cold", "setbacks "),), FLEETS, "setbacks"),
+        ],
+    )
+    yield Table(
+        "other-returns",
+        "Other returns: goodput lost",
+        "The first answers after the outage are 50 times too fast (Q); half of the answers take "
+        "2 ms and half 200 ms (L). Seconds of the whole load.",
+        _columns(
+            (("quick answers", "Q "), ("two latencies", "L ")),
+            (Cell(1, 10.0), Cell(1, 1000.0), FLEET),
+            "lost",
+        ),
+    )
+
+
+def _dead() -> Iterator[Table]:
+    dead = (("dead", ""),)
+    yield Table(
+        "detection",
+        "A dead dependency: seconds until it opens",
+        "Every call is refused at once. One client.",
+        _columns(dead, ALONE, "detection"),
+    )
+    yield Table(
+        "wasted",
+        "A dead dependency: calls sent until it opens",
+        "One client, 300 s. Where it never opens these are all calls. At 1000 calls/s some 50 "
+        "calls are in flight when it dies, and their good answers still come in.",
+        _columns(dead, ALONE, "wasted"),
+    )
+    yield Table(
+        "sent",
+        "A dead dependency: calls sent per minute, once it has opened",
+        "One client, 300 s.",
+        _columns(dead, ALONE, "sent per minute"),
+    )
+    hanging = (("hanging", ""),)
+    yield Table(
+        "hanging",
+        "A hanging dependency: caller-seconds sunk",
+        "Nothing is answered for 300 s, callers give up after 10 s. The sum of the seconds that "
+        "callers waited for nothing; one client.",
+        _columns(hanging, ALONE, "sunk"),
+    )
+    yield Table(
+        "hanging-detection",
+        "A hanging dependency: seconds until it opens",
+        "The same outage.",
+        _columns(hanging, ALONE, "detection"),
+    )
+
+
+SHARES = (0.001, 0.01, 0.05, 0.2)
+
+
+def _false() -> Iterator[Table]:
+    for share in SHARES:
+        yield Table(
+            f"false-{share:g}",
+            f"False openings per million calls sent, at {share:.1%} background errors",
+            "One client, a million calls. Openings out of CLOSED: an opening again belongs to the "
+            "same false alarm.",
+            _columns(((f"background {share:g}", ""),), ALONE, "openings"),
+        )
+    yield Table(
+        "false-rejected",
+        "False alarms: calls rejected per million although nothing was wrong",
+        "At 5 % and 20 % background errors. One client, a million calls.",
+        _columns((("background 0.05", "5 %, "), ("background 0.2", "20 %, ")), ALONE, "rejected"),
+    )
+
+
+def _living() -> Iterator[Table]:
+    single = (Cell(1, 0.1), Cell(1, 1.0), Cell(1, 10.0), Cell(1, 100.0), Cell(1, 1000.0), FLEET)
+    for name, title in (
+        ("partial", "A partial outage, in which half of the calls fail: share of calls answered"),
+        ("brown-out", "A brown-out, answers take 20 times as long: share of calls answered"),
+    ):
+        columns = _columns(((name, ""),), single, "goodput", better=1, per_cent=True)
+        yield Table(name, title, "While it lasts.", columns)
+    busy = (Cell(1, 10.0), Cell(1, 100.0), Cell(1, 1000.0), FLEET)
+    yield Table(
+        "overload",
+        "Overload, 1.2 times the capacity for 80 s: goodput as a share of the capacity",
+        "Without a breaker every answer comes too late.",
+        _columns((("overload", ""),), busy, "of capacity", better=1, per_cent=True),
+    )
+    yield Table(
+        "storm",
+        "Retries that keep an overload alive: seconds of the whole load lost, of 98",
+        "Three tries per call, utilisation 0.75; the capacity falls to a fifth for 10 s.",
+        _columns((("storm", ""),), (*busy, Cell(1000, 1.0)), "lost"),
+    )
+    yield Table(
+        "flapping",
+        "Flapping, 5 s down and 5 s up: share answered of the up time, and sent in the down time",
+        "Twelve times in a row.",
+        [
+            *_columns((("flapping", "up "),), single, "up", better=1, per_cent=True),
+            *_columns((("flapping", "down "),), single, "down", per_cent=True),
+        ],
+    )
+    yield Table(
+        "blips",
+        "Interruptions of 0.03 s and 0.3 s: what they cost",
+        "Seconds of the whole load, the interruption itself included.",
+        _columns((("blip 0.03", "0.03 s, "), ("blip 0.3", "0.3 s, ")), busy, "lost"),
+    )
+
+
+def markdown(table: Table, results: Results) -> str:
+    """Return a table as text, with the line on where ours is behind; empty if nothing is known."""
+    columns = [
+        column
+        for column in table.columns
+        if any(column.of(results, system) is not None for system in SYSTEMS)
+    ]
+    if not columns:
+        return ""
+    best = {column: column.shown(_best(column, results)) for column in columns}
+    lines = [
+        f"### {table.title}",
+        "",
+        table.text,
+        "",
+        f"| | {' | '.join(column.head for column in columns)} |",
+        f"|---|{'---:|' * len(columns)}",
+        *(_row(system, columns, best, results) for system in SYSTEMS),
+        "",
+        *_behind(columns, results),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _best(column: Column, results: Results) -> Figure | None:
+    """Return the best figure of a breaker; to have none is no achievement."""
+    figures = [column.of(results, system) for system in SYSTEMS if system != NONE]
+    return max(figures, key=column.rank)
+
+
+def _row(system: str, columns: Sequence[Column], best: dict[Column, str], results: Results) -> str:
+    cells: list[str] = []
+    for column in columns:
+        text = column.shown(column.of(results, system))
+        is_best = system != NONE and text not in (ABSENT, NEVER) and text == best[column]
+        cells.append(f"**{text}**" if is_best else text)
+    name = f"**{system}**" if system in (OURS, SLOW) else system
+    return f"| {name} | {' | '.join(cells)} |"
+
+
+def _behind(columns: Sequence[Column], results: Results) -> Iterator[str]:
+    """Say where a peer is better than our defaults by more than chance."""
+    found: list[str] = []
+    for column in columns:
+        ours = column.of(results, OURS)
+        peers = {
+            system: figure
+            for system in SYSTEMS
+            if system not in (NONE, OURS, SLOW)
+            and (figure := column.of(results, system)) is not None
+        }
+        if ours is None or not peers:
+            continue
+        name, best = max(peers.items(), key=lambda peer: column.rank(peer[1]))
+        gap = column.rank(best) - column.rank(ours)
+        if gap > 2 * math.hypot(ours.error, best.error) and column.shown(ours) != column.shown(
+            best
+        ):
+            found.append(
+                f"{column.head} ({column.shown(ours)} against {column.shown(best)}, {name})"
+            )
+    if found:
+        yield f"*Where the defaults are behind a peer:* {'; '.join(found)}."
+        yield ""
