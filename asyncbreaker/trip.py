@@ -28,12 +28,15 @@ __all__ = [
 ]
 
 
+SHORTEST_BUCKET = 1e-6  # seconds; a date is no longer told from the next in a far shorter one
+
+
 @dataclass(frozen=True, slots=True)
 class LastSeconds:
     """The calls of the last *seconds*, in *buckets* that leave one at a time.
 
     It covers between *seconds* less one bucket and *seconds*. Memory is bounded by
-    the buckets, time per call is constant.
+    the buckets, time per call is constant. A bucket is a microsecond at least.
     """
 
     seconds: float
@@ -41,7 +44,11 @@ class LastSeconds:
 
     def __post_init__(self) -> None:
         checks.positive("seconds", self.seconds)
-        checks.count("buckets", self.buckets)
+        if self.seconds / checks.count("buckets", self.buckets) < SHORTEST_BUCKET:
+            raise ValueError(
+                f"seconds must be at least a microsecond for each of the {self.buckets} buckets, "
+                f"not {self.seconds!r}"
+            )
 
     def start(self) -> Window:
         """Return an empty running window (called by the circuit)."""

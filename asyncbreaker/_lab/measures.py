@@ -40,19 +40,21 @@ def sent_per_minute(record: Record) -> float:
 def lost(record: Record) -> float:
     """Goodput lost after the trouble, in seconds of the whole load.
 
-    What could have been answered is the load, or the capacity where that is less.
+    What could have been answered are the calls, or as many as the dependency can serve
+    where that is less than the load.
     """
-    return (
-        sum(
-            min(
-                total(record, record.calls, at, at + 1),
-                record.capacity * record.scenario.capacity_at(at + 0.5),
-            )
-            - total(record, record.good, at, at + 1)
-            for at in _after(record)
-        )
-        / record.load
-    )
+    return sum(
+        _answerable(record, at) - total(record, record.good, at, at + 1) for at in _after(record)
+    ) / record.load
+
+
+def _answerable(record: Record, at: float) -> float:
+    """How many calls of a second could have been answered."""
+    calls = total(record, record.calls, at, at + 1)
+    capacity = record.capacity * record.scenario.capacity_at(at + 0.5)
+    # Against the load, not the calls: what comes in a busy moment is served in the next.
+    load = record.load * record.scenario.phase_at(at + 0.5)[0].load
+    return calls if capacity >= load else min(calls, capacity)
 
 
 def peak(record: Record) -> float:
@@ -80,11 +82,6 @@ def _after_return(record: Record, times: list[list[float]]) -> float:
     """Count, per client, what is no consequence of a call that was sent in the trouble."""
     scenario = record.scenario
     return openings(times, scenario.ends + scenario.timeout, scenario.seconds) / record.clients
-
-
-def false_openings(record: Record) -> int:
-    """Openings of all clients before the trouble; one that opens again is still the same."""
-    return openings(record.trips, 0.0, record.scenario.before)
 
 
 def openings(times: list[list[float]], begin: float, end: float) -> int:

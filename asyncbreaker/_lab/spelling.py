@@ -21,7 +21,6 @@ LONGEST = 500  # characters
 LARGEST = 1e15  # no number of calls or seconds is beyond
 MOST_CALLS = 1_000_000  # in a window; each costs a byte per breaker
 MOST_BUCKETS = 1000  # each costs a list per breaker
-SHORTEST = 0.001  # seconds of a window; a shorter one holds no call
 MOST_SAMPLES = 1000  # the yardstick is copied for each of them
 
 Names = Mapping[str, Callable[..., Any]]
@@ -173,8 +172,6 @@ def _bounded(made: Any) -> Any:
             raise ValueError(f"size must be at most {MOST_CALLS} in the lab, not {size}")
         case api.LastSeconds(buckets=buckets) if buckets > MOST_BUCKETS:
             raise ValueError(f"buckets must be at most {MOST_BUCKETS} in the lab, not {buckets}")
-        case api.LastSeconds(seconds=seconds) if seconds < SHORTEST:
-            raise ValueError(f"seconds must be at least {SHORTEST} in the lab, not {seconds}")
         case api.slow_start(sample=sample) if sample > MOST_SAMPLES:
             raise ValueError(f"sample must be at most {MOST_SAMPLES} in the lab, not {sample}")
         case _:

@@ -43,17 +43,18 @@ class Panel:
     table: str
     title: str
     axis: str
-    log: bool = True
+    log_from: float | None = 1.0
+    """Logarithmic from there on, linear below; None: linear."""
 
 
 PLOTS = {
     "return": (
-        Panel("lost", "Goodput lost after the dependency is back", "seconds of the whole load"),
-        Panel("peak", "Peak load after the return", "multiple of the capacity", log=False),
-        Panel("relapses", "Opened again after the return", "per client and outage", log=False),
+        Panel("lost", "Goodput lost after the return", "seconds of the whole load", 0.1),
+        Panel("peak", "Peak load after the return", "multiple of the capacity", None),
+        Panel("relapses", "Had closed, and opened again", "relapses per client and outage", None),
     ),
     "dead": (
-        Panel("detection", "Dead: until it opens", "seconds"),
+        Panel("detection", "Dead: until it opens", "seconds", 0.1),
         Panel("wasted", "Dead: calls sent until it opens", "calls"),
         Panel("sent", "Dead: calls sent once it has opened", "calls per minute"),
     ),
@@ -64,7 +65,7 @@ PLOTS = {
         Panel("false-0.2", "20 % errors", "false openings per million calls"),
     ),
     "partial": (
-        Panel("partial", "Half of the calls fail", "share answered", log=False),
+        Panel("partial", "Half of the calls fail", "share answered", None),
         Panel("hanging", "Hanging for 300 s", "caller-seconds sunk"),
         Panel("storm", "Retries that feed an overload", "seconds of the whole load lost"),
     ),
@@ -105,10 +106,11 @@ def _panel(axis: Axes, panel: Panel, columns: Sequence[Column], results: Results
         )
     axis.set_title(panel.title, fontsize=9, loc="left")
     axis.set_xlabel(panel.axis)
-    if panel.log:
-        axis.set_xscale("symlog", linthresh=0.1)
+    if panel.log_from is not None:
+        axis.set_xscale("symlog", linthresh=panel.log_from)
     axis.set_xlim(left=0)
-    legend = axis.legend(fontsize=6.5, frameon=False, ncol=3, loc="upper center")
+    across = 2 if len(columns) > 6 else 3
+    legend = axis.legend(fontsize=6.5, frameon=False, ncol=across, loc="upper center")
     legend.set_bbox_to_anchor((0.5, -0.13))
 
 

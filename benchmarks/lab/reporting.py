@@ -15,9 +15,9 @@ def report(results: Results, *, calls: int, seconds: float, quick: bool, seed: i
     command = f"python -m benchmarks.lab{' --quick' if quick else ''}"
     run = (
         f"`{command}`: {calls / 1e6:,.0f} million "
-        f"calls in {seconds // 60:.0f} min {seconds % 60:.0f} s on {cpu_count()} cores, CPython "
-        f"{platform.python_version()}, seeds from {seed} on. The best breaker of each column is "
-        "printed bold."
+        f"calls in {round(seconds) // 60} min {round(seconds) % 60} s on {cpu_count()} cores, "
+        f"CPython {platform.python_version()}, seeds from {seed} on. The best breaker of each "
+        "column is printed bold."
     )
     parts = [
         "# What the outage lab found",

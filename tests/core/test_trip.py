@@ -58,6 +58,15 @@ def test_a_rule_says_yes_from_its_limit_on(rule: TripRule, no: Counts, yes: Coun
     assert (False, True) == (rule(no), rule(yes))
 
 
+@pytest.mark.parametrize(("seconds", "buckets"), [(5e-324, 10), (1e-310, 1), (9e-6, 10)])
+def test_a_window_too_short_to_be_dated_is_refused(seconds: float, buckets: int) -> None:
+    """
+    No date falls into a bucket without width: the first call would have failed of it.
+    """
+    with pytest.raises(ValueError, match="seconds must be at least a microsecond"):
+        LastSeconds(seconds, buckets)
+
+
 def test_the_defaults_are_the_documented_ones() -> None:
     """
     What the documentation promises of a rule without parameters holds.

@@ -86,7 +86,7 @@ def test_relapses_and_setbacks() -> None:
 
     assert measures.relapses(made) == 0.5
     assert measures.setbacks(made) == 1.0
-    assert measures.false_openings(made) == 1
+    assert measures.openings(made.trips, 0.0, 2.0) == 1
 
 
 def test_shares() -> None:

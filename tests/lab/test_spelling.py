@@ -93,7 +93,7 @@ BAD = [
     ("trip", "failure_rate(window=LastCalls(10**12))", "'10 ** 12' is not understood"),
     ("trip", "failure_rate(window=LastCalls(1000001))", "size must be at most 1000000"),
     ("trip", "failure_rate(window=LastSeconds(1, 1001))", "buckets must be at most 1000"),
-    ("trip", "failure_rate(window=LastSeconds(1e-9))", "seconds must be at least 0.001"),
+    ("trip", "failure_rate(window=LastSeconds(1e-9))", "seconds must be at least a microsecond"),
     ("trip", "spread(5)", UNKNOWN),
     ("trip", "", "not readable"),
     ("trip", "failure_lead(", "not readable"),
