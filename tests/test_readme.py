@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
+import os
 import random
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -70,13 +72,15 @@ def test_the_first_example_is_short_and_says_slow() -> None:
 
 def test_every_other_block_is_known() -> None:
     """
-    What is no Python is one of three commands or the diagram.
+    What is no Python is one of four commands, what one of them prints, or the diagram.
     """
     others = [(mark, language) for mark, language, _ in BLOCKS if language != "python"]
     expected = [
         ("demo command", "sh"),
         ("test command", "sh"),
         ("install command", "sh"),
+        ("lab command", "sh"),
+        ("lab output", "text"),
         ("diagram", "mermaid"),
     ]
 
@@ -113,6 +117,35 @@ def test_the_demo_knows_the_options_that_are_named(option: str) -> None:
 
     assert f"`{option}`" in README
     assert option in done.stdout
+
+
+def test_the_lab_prints_what_is_shown() -> None:
+    """
+    The lab's command, pasted, gives the page's output to the letter.
+    """
+    python, *arguments = shlex.split(COMMANDS["lab command"])
+    shown = next(text for mark, _, text in BLOCKS if mark == "lab output")
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "COLUMNS": "80", "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        check=True,
+    )
+
+    assert python == ".venv/bin/python"
+    assert done.stdout.decode() == shown
+
+
+def test_the_comparison_is_what_the_lab_found() -> None:
+    """
+    The page shows the first of the lab's tables as it is, and plots that there are.
+    """
+    tables = (ROOT / "benchmarks/lab/results/tables.md").read_text()
+
+    assert between("comparison").strip() in tables
+    for plot in re.findall(r"\]\((benchmarks/lab/results/.*?\.svg)\)", README):
+        assert (ROOT / plot).is_file()
 
 
 def test_the_diagram_is_the_table() -> None:
@@ -235,15 +268,21 @@ def test_every_link_within_the_page_has_its_heading() -> None:
     """
     headings = re.findall(r"^#+ (.*)$", README, re.M)
     assert len(headings) == len(set(headings)), "a link leads to the first one"
-    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= slugs
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= slugs(README)
+
+
+def slugs(page: str) -> set[str]:
+    """What the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", page, re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def test_every_link_to_a_file_has_its_file() -> None:
     """
     No link into the project leads nowhere.
     """
-    links = re.findall(r"\]\(((?!http|#)[^)]+)\)", README)
+    links = re.findall(r"\]\(((?!http|#)[^)#]+)#?([^)]*)\)", README)
 
-    assert [] == [link for link in links if not (ROOT / link).exists()]
+    assert [] == [path for path, _ in links if not (ROOT / path).exists()]
+    assert all(slug in slugs((ROOT / path).read_text()) for path, slug in links if slug)

@@ -8,14 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import NamedTuple
 
-from asyncbreaker._lab import measures, scenarios
+from asyncbreaker._lab import scenarios
 from asyncbreaker._lab.clients import Clock
 from asyncbreaker._lab.dependency import Phase, either
 from asyncbreaker._lab.engine import Record, Simulation
 from asyncbreaker._lab.scenarios import Scenario
+from benchmarks.lab import readings
+from benchmarks.lab.readings import Figures
 from benchmarks.lab.systems import SYSTEMS
 
-Figures = dict[str, float | None]
 Make = Callable[["Cell", int], Scenario]  # for a cell and a seed
 Read = Callable[[Record], Figures]
 
@@ -62,72 +63,6 @@ class Run(NamedTuple):
     seed: int
 
 
-def returning(record: Record) -> Figures:
-    """Read how the callers come back to a dependency that is well again."""
-    return {
-        "lost": measures.lost(record),
-        "peak": measures.peak(record),
-        "relapses": measures.relapses(record),
-        "setbacks": measures.setbacks(record),
-    }
-
-
-def dying(record: Record) -> Figures:
-    """Read what a dependency costs that is down."""
-    return {
-        "detection": measures.detection(record),
-        "wasted": measures.wasted(record),
-        "sent per minute": measures.sent_per_minute(record),
-        "sunk": measures.sunk(record),
-    }
-
-
-def false_alarms(record: Record) -> Figures:
-    """Read how often it opened although nothing was wrong, and what that cost, per million."""
-    calls, sent = sum(record.calls), sum(record.sent)
-    openings = sum(map(len, record.trips))
-    return {
-        "openings": openings / max(1, sent) * 1e6,
-        "rejected": (calls - sent) / max(1, calls) * 1e6,
-    }
-
-
-def living_with_it(record: Record) -> Figures:
-    """Read what is answered while the trouble lasts, of the calls and of what can be served."""
-    scenario = record.scenario
-    begin, end = scenario.before, scenario.ends
-    good = measures.total(record, record.good, begin, end)
-    return {
-        "goodput": measures.goodput(record, begin, end),
-        "of capacity": good / record.capacity / (end - begin),
-    }
-
-
-def flapping(record: Record) -> Figures:
-    """Read what is answered in the good times, and sent in the bad ones."""
-    scenario = record.scenario
-    began, calls_up, good, calls_down, sent = scenario.before, 0.0, 0.0, 0.0, 0.0
-    for phase in scenario.trouble:
-        ends = began + phase.seconds
-        calls = measures.total(record, record.calls, began, ends)
-        if phase.down is None:
-            calls_up += calls
-            good += measures.total(record, record.good, began, ends)
-        else:
-            calls_down += calls
-            sent += measures.total(record, record.sent, began, ends)
-        began = ends
-    return {"up": good / max(1, calls_up), "down": sent / max(1, calls_down)}
-
-
-def interrupted(record: Record) -> Figures:
-    """Read what a short interruption costs in all, in seconds of the whole load."""
-    scenario = record.scenario
-    begin, end = scenario.before, scenario.seconds
-    calls = measures.total(record, record.calls, begin, end)
-    return {"lost": (calls - measures.total(record, record.good, begin, end)) / record.load}
-
-
 SHORTLY = (Phase(1.0),)
 OUTAGES = (10.0, 75.0, 30.0, 140.0, 300.0)  # seconds; the quick run takes the first
 
@@ -164,14 +99,14 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
     """Return all experiments by name."""
     million = 50_000 if quick else 1_000_000
     fleets = (FLEET, LARGE_FLEET)
-    storm_cells = (*ALONE[2:], FLEET, Cell(1000, 1.0))
+    storm_cells = (*ALONE, FLEET, Cell(1000, 1.0))
     listed = (
         Experiment(
             "hard",
             "Coming back after a hard outage",
             tuple(_about(scenarios.hard_outage, seconds) for seconds in OUTAGES),
             (*ALONE, *fleets, LARGE_SLEEPY_FLEET),
-            returning,
+            readings.returning,
             quick_variants=2,
         ),
         Experiment(
@@ -179,7 +114,7 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
             "Coming back to cold caches",
             tuple(_about(scenarios.cold_caches, seconds) for seconds in OUTAGES),
             (*ALONE, *fleets, LARGE_SLEEPY_FLEET),
-            returning,
+            readings.returning,
             quick_variants=2,
         ),
         Experiment(
@@ -187,7 +122,7 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
             "A hard outage of five minutes",
             (_same(replace(scenarios.hard_outage(300.0), after=SHORTLY)),),
             ALONE,
-            dying,
+            readings.dying,
             quick_cells=(Cell(1, 10.0), Cell(1, 1000.0)),
         ),
         Experiment(
@@ -195,7 +130,7 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
             "A hanging outage of five minutes, callers give up after 10 s",
             (_same(replace(scenarios.hanging_outage(300.0, timeout=10.0), after=SHORTLY)),),
             ALONE,
-            dying,
+            readings.dying,
             quick_cells=(Cell(1, 100.0),),
         ),
         *(
@@ -204,7 +139,7 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
                 f"{failing:.1%} background errors",
                 (_background(failing, million),),
                 ALONE,
-                false_alarms,
+                readings.false_alarms,
                 quick_cells=(Cell(1, 1.0), Cell(1, 100.0)),
                 seeds=1,
             )
@@ -215,43 +150,43 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
             "Half of the calls fail",
             (_long_enough(scenarios.partial_outage),),
             (*ALONE, FLEET),
-            living_with_it,
+            readings.living_with_it,
         ),
         Experiment(
             "brown-out",
             "Answers take 20 times as long",
             (_long_enough(scenarios.brown_out),),
             (*ALONE, FLEET),
-            living_with_it,
+            readings.living_with_it,
         ),
         Experiment(
             "storm",
             "Retries that keep an overload alive",
             (_same(scenarios.retry_storm()),),
             storm_cells,
-            returning,
+            readings.returning,
         ),
         Experiment(
             "overload",
             "More load than capacity for 80 s",
             (_same(scenarios.overload()),),
-            (*ALONE[2:], FLEET),
-            living_with_it,
+            (*ALONE, FLEET),
+            readings.living_with_it,
         ),
         Experiment(
             "flapping",
             "5 s down, 5 s up",
             (_same(scenarios.flapping(12)),),
             (*ALONE, FLEET),
-            flapping,
+            readings.flapping,
         ),
         *(
             Experiment(
                 f"blip {seconds:g}",
                 f"An interruption of {seconds:g} s",
                 (_same(scenarios.blip(seconds)),),
-                (*ALONE[2:], FLEET),
-                interrupted,
+                (*ALONE, FLEET),
+                readings.interrupted,
             )
             for seconds in (0.03, 0.3)
         ),
@@ -260,14 +195,14 @@ def experiments(*, quick: bool) -> dict[str, Experiment]:
             "The first answers after an outage are 50 times too fast",
             (_about(scenarios.quick_first_answers, 30.0),),
             (*ALONE, FLEET),
-            returning,
+            readings.returning,
         ),
         Experiment(
             "two latencies",
             "Half of the answers take 2 ms, half 200 ms",
             (_about(_two_latencies, 30.0),),
             (*ALONE, FLEET),
-            returning,
+            readings.returning,
         ),
     )
     return {each.name: each for each in listed}

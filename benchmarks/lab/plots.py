@@ -12,9 +12,10 @@ from matplotlib.figure import Figure as Canvas
 
 from asyncbreaker._lab import measures, scenarios
 from asyncbreaker._lab.engine import Record
+from benchmarks.lab.columns import Column, Table
 from benchmarks.lab.experiments import FLEET, simulate
 from benchmarks.lab.systems import NONE, OURS, SLOW, SYSTEMS
-from benchmarks.lab.tables import Column, Table, tables
+from benchmarks.lab.tables import tables
 from benchmarks.lab.working import Results
 
 mpl.use("svg")

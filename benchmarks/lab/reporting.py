@@ -5,8 +5,9 @@ from __future__ import annotations
 import platform
 from multiprocessing import cpu_count
 
+from benchmarks.lab.markdown import markdown
 from benchmarks.lab.peers import PEERS
-from benchmarks.lab.tables import markdown, tables
+from benchmarks.lab.tables import tables
 from benchmarks.lab.working import Results
 
 

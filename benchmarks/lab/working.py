@@ -13,7 +13,8 @@ from functools import partial
 from statistics import fmean, pstdev
 from typing import NamedTuple
 
-from benchmarks.lab.experiments import Cell, Figures, Run, calls_of, measure, runs
+from benchmarks.lab.experiments import Cell, Run, calls_of, measure, runs
+from benchmarks.lab.readings import Figures
 
 
 class Key(NamedTuple):

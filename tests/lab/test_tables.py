@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.lab.columns import Column, Table, number
 from benchmarks.lab.experiments import Cell, Run, experiments, measure, runs, scenario_of
+from benchmarks.lab.markdown import markdown
 from benchmarks.lab.reporting import report
 from benchmarks.lab.systems import NONE, OURS, SYSTEMS
-from benchmarks.lab.tables import Column, Table, markdown, number, tables
+from benchmarks.lab.tables import tables
 from benchmarks.lab.working import Figure, Key, summary
 
 CELL = Cell(1, 10.0)
