@@ -35,6 +35,10 @@ def lab(options: argparse.Namespace) -> int:
         except BrokenPipeError:  # nobody reads on, so there is nobody to tell
             leave_nothing_to_flush()
             return 1
+        except OSError as error:
+            leave_nothing_to_flush()
+            print(f"python -m asyncbreaker lab: the output: {error}", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             return INTERRUPTED
     return 0
@@ -68,7 +72,7 @@ def width() -> int:
 def levels() -> str:
     """Return the characters for bars that the output can take."""
     try:
-        LEVELS.encode(sys.stdout.encoding or "ascii")
+        LEVELS.encode(getattr(sys.stdout, "encoding", None) or "ascii")
     except UnicodeEncodeError:
         return PLAIN_LEVELS
     return LEVELS

@@ -12,10 +12,9 @@ from typing import Any
 
 from asyncbreaker._lab.clients import Client, Clock
 from asyncbreaker._lab.dependency import Dependency, Phase
-from asyncbreaker._lab.scenarios import Scenario
+from asyncbreaker._lab.scenarios import RETRY_AFTER, Scenario
 
 SLICES = 100  # of a run, after each of which it is told how far it has come
-RETRY_AFTER = 0.1  # seconds, doubling, times U(0.5, 1.5)
 LEAST_CAPACITY = 10.0  # calls per second: who can serve only one a second is no service
 
 Say = Callable[[float], object]
@@ -52,8 +51,7 @@ class Record:
 
     def __post_init__(self) -> None:
         self.per_second = 1 / self.scenario.bin
-        overtime = self.scenario.tries * (self.scenario.timeout + 1.0)  # of the last calls
-        bins = int((self.scenario.seconds + overtime) * self.per_second) + 1
+        bins = int((self.scenario.seconds + self.scenario.overtime) * self.per_second) + 2
         for name in ("calls", "sent", "failed", "good"):
             setattr(self, name, array("q", bytes(8 * bins)))
         self.sunk = array("d", bytes(8 * bins))

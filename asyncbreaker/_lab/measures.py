@@ -7,19 +7,19 @@ from collections.abc import Iterator
 
 from asyncbreaker._lab.engine import Record
 
-REST = 1.0  # second; what is left of the trouble is not taken for shorter, for rates
+REST = 1.0  # second; a rate in a shorter time says nothing
 
 
 def detection(record: Record) -> float | None:
     """Seconds from the beginning of the trouble to the first opening, in the mean of those
     clients that opened; None if none did."""
-    scenario = record.scenario
-    firsts = [
-        next((at for at in openings if scenario.before <= at <= scenario.ends), None)
-        for openings in record.openings
-    ]
-    opened = [first - scenario.before for first in firsts if first is not None]
-    return sum(opened) / len(opened) if opened else None
+    firsts = _firsts(record)
+    return sum(firsts) / len(firsts) - record.scenario.before if firsts else None
+
+
+def detected(record: Record) -> float:
+    """Share of the clients that opened for the trouble."""
+    return len(_firsts(record)) / record.clients
 
 
 def wasted(record: Record) -> float:
@@ -27,25 +27,46 @@ def wasted(record: Record) -> float:
     return record.wasted / record.clients
 
 
-def sent_per_minute(record: Record) -> float:
-    """Calls sent per minute in the rest of the trouble."""
-    scenario, opened = record.scenario, detection(record)
-    rest = max(REST, scenario.ends - scenario.before - (opened or 0.0))
+def sent_per_minute(record: Record) -> float | None:
+    """Calls sent per minute from the first opening to the end of the trouble.
+
+    If no client opened, in all of the trouble; None if they did at its very end.
+    """
+    scenario, firsts = record.scenario, _firsts(record)
     sent = total(record, record.sent, scenario.before, scenario.ends)
-    if opened is None:
-        return sent / record.clients / rest * 60
-    return (sent - record.wasted) / record.clients / rest * 60
+    if firsts:
+        sent -= record.wasted
+    begins = firsts or [scenario.before] * record.clients
+    rest = sum(max(0.0, scenario.ends - begin) for begin in begins)
+    return sent / rest * 60 if rest >= REST * len(begins) else None
+
+
+def _firsts(record: Record) -> list[float]:
+    """When each client opened for the trouble first, of those that did.
+
+    A call that was sent in the trouble may end, and open, when it is over.
+    """
+    scenario = record.scenario
+    until = scenario.ends + scenario.timeout
+    in_time = ([at for at in each if scenario.before <= at <= until] for each in record.openings)
+    return [each[0] for each in in_time if each]
 
 
 def lost(record: Record) -> float:
     """Goodput lost after the trouble, in seconds of the whole load.
 
     What could have been answered are the calls, or as many as the dependency can serve
-    where that is less than the load.
+    where that is less than the load, without those that fail when all is well too.
     """
-    return sum(
-        _answerable(record, at) - total(record, record.good, at, at + 1) for at in _after(record)
-    ) / record.load
+    scenario = record.scenario
+    well = 1.0 - scenario.failing**scenario.tries
+    return (
+        sum(
+            well * _answerable(record, at) - total(record, record.good, at, at + 1)
+            for at in _after(record)
+        )
+        / record.load
+    )
 
 
 def _answerable(record: Record, at: float) -> float:

@@ -12,7 +12,9 @@ from typing import Any
 
 KINDS = ("refuse", "hang", "partial", "slow", "cold")
 LONGEST = 14400.0  # seconds that are watched
-MOST_PATIENT = 600.0  # seconds; no call takes longer
+SHORTEST = 0.01  # seconds; of an outage
+LEAST_PATIENT, MOST_PATIENT = 0.0001, 600.0  # seconds; no call is shorter or longer
+LEAST_UTILISED = 0.001
 SECONDS, SHARE = "SECONDS", "SHARE"
 SHOWN = 40  # characters of a refused value
 
@@ -52,14 +54,14 @@ def _add_outage(add: _Add) -> None:
         "to all of it in 60 s (default: refuse)"
     )
     add("--kind", choices=KINDS, default="refuse", help=about)
-    add("--outage", **_read(60.0, seconds(), SECONDS, "for which it lasts"))
+    add("--outage", **_read(60.0, seconds(SHORTEST), SECONDS, "for which it lasts"))
     about = "of the calls that fail, with --kind partial"
     add("--share", **_read(0.5, share(above=True), SHARE, about))
     about = "by which answers take longer, with --kind slow"
     add("--slower", **_read(20.0, number(1, 1e6), "FACTOR", about))
     about = "watched before the outage"
-    add("--before", **_read(20.0, seconds(0, above=False), SECONDS, about))
-    add("--after", **_read(120.0, seconds(2, above=False), SECONDS, "watched after it"))
+    add("--before", **_read(20.0, seconds(0), SECONDS, about))
+    add("--after", **_read(120.0, seconds(2), SECONDS, "watched after it"))
     _add_health(add)
 
 
@@ -69,7 +71,7 @@ def _add_health(add: _Add) -> None:
     about = "that an answer takes when all is well (median)"
     add("--latency", **_read(0.05, patience(), SECONDS, about))
     about = "of the capacity in use when all is well"
-    add("--utilisation", **_read(0.6, share(above=True), SHARE, about))
+    add("--utilisation", **_read(0.6, number(LEAST_UTILISED, 1), SHARE, about))
     about = "of all chance: the same seed, the same output"
     add("--seed", **_read(1, whole(0, 10**9), "N", about))
 
@@ -119,19 +121,19 @@ def number(
 
 def _as_float(text: str) -> float:
     try:
-        return float(text)
+        return math.nan if "_" in text else float(text)
     except ValueError:
         return math.nan  # which is within no limits
 
 
-def seconds(least: float = 0.0, *, above: bool = True) -> Callable[[str], float]:
+def seconds(least: float) -> Callable[[str], float]:
     """Return a reader of seconds that are watched."""
-    return number(least, LONGEST, above=above)
+    return number(least, LONGEST)
 
 
 def patience() -> Callable[[str], float]:
     """Return a reader of the seconds of a call."""
-    return number(0, MOST_PATIENT, above=True)
+    return number(LEAST_PATIENT, MOST_PATIENT)
 
 
 def share(*, above: bool = False, below: bool = False) -> Callable[[str], float]:

@@ -14,11 +14,11 @@ PAUSE = 0.1  # seconds between two changes
 class Progress:
     """A line on *stream* that is gone when the work is done."""
 
-    def __init__(self, stream: TextIO, parts: int) -> None:
+    def __init__(self, stream: TextIO | None, parts: int) -> None:
         self._stream = stream
         self._parts = parts
         self._begun = -1  # parts, less one
-        self._due = time.monotonic() + PATIENCE if stream.isatty() else float("inf")
+        self._due = time.monotonic() + PATIENCE if stream and stream.isatty() else float("inf")
         self._said = False
 
     def part(self) -> Say:

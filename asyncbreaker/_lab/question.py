@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass, replace
 
 import asyncbreaker as api
@@ -38,6 +39,8 @@ class Question:
     rate: float
     """Calls per second of each client."""
     clients: int
+    latency: lognormal
+    """Of the answers when all is well."""
     seed: int
     configurations: list[Configuration]
     """The user's own comes first."""
@@ -51,6 +54,13 @@ class Question:
     def capacity(self) -> float:
         """Calls per second that the dependency can serve when it is well."""
         return max(LEAST_CAPACITY, self.load / self.scenario.utilisation)
+
+    @property
+    def late(self) -> float:
+        """Share of the answers that come too late although all is well and nothing is queued."""
+        too_long = self.scenario.timeout / self.latency.median
+        deviations = math.log(too_long) / self.latency.sigma
+        return 0.5 * math.erfc(deviations / math.sqrt(2.0))
 
     @property
     def quiet_calls(self) -> int:
@@ -92,6 +102,7 @@ def asked(options: argparse.Namespace) -> Question:
         kind=options.kind,
         rate=options.rate,
         clients=options.clients,
+        latency=lognormal(options.latency),
         seed=options.seed,
         configurations=[mine, *others],
     )
@@ -100,17 +111,16 @@ def asked(options: argparse.Namespace) -> Question:
 
 
 def _scenario(options: argparse.Namespace) -> Scenario:
-    made = replace(_trouble(options), before=options.before)
-    recorded = made.seconds + options.tries * options.timeout
-    return replace(
-        made,
-        bin=FINE if recorded <= SHORT else made.bin,
+    made = replace(
+        _trouble(options),
+        before=options.before,
         utilisation=options.utilisation,
         tries=options.tries,
         timeout=options.timeout,
         failing=options.baseline,
         latency=lognormal(options.latency),
     )
+    return replace(made, bin=FINE) if made.seconds + made.overtime <= SHORT else made
 
 
 def _trouble(options: argparse.Namespace) -> Scenario:
@@ -155,11 +165,17 @@ def _read(name: str, text: str) -> Spelled:
 
 
 def _check(question: Question) -> None:
-    """Refuse what would take too long."""
+    """Refuse what makes no sense, and what would take too long."""
     load, watched = question.load, question.scenario.seconds
+    share, baseline = question.scenario.trouble[0].failing, question.scenario.failing
+    if question.kind == "partial" and share <= baseline:
+        raise RefusalError(
+            f"--share {share:g} must be above --baseline {baseline:g}: it would be no outage"
+        )
     if load > MOST_PER_SECOND:
         raise RefusalError(
-            f"--rate {question.rate:g} times --clients {question.clients} is {load:,.0f} calls/s, "
+            f"--rate {question.rate:.12g} times --clients {question.clients} is {load:,.12g} "
+            "calls/s, "
             f"at most {MOST_PER_SECOND:,.0f} are simulated: lower one of them"
         )
     if watched > LONGEST:

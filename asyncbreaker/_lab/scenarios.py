@@ -9,6 +9,7 @@ from asyncbreaker._lab.dependency import USUAL, Down, Latency, Phase
 WARM_UP = 20.0  # seconds before the trouble begins
 AFTER = 120.0  # seconds that are watched after it has ended
 RAMP = 60.0  # seconds in which cold caches fill
+RETRY_AFTER = 0.1  # seconds, doubling from try to try, times U(0.5, 1.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,12 @@ class Scenario:
     def seconds(self) -> float:
         """How long all of it takes."""
         return sum(phase.seconds for phase in self.phases)
+
+    @property
+    def overtime(self) -> float:
+        """How long the last call may still take when all that is over, with all its tries."""
+        waits = 1.5 * RETRY_AFTER * (2.0 ** (self.tries - 1) - 1.0)
+        return self.tries * self.timeout + waits
 
     def phase_at(self, at: float) -> tuple[Phase, float]:
         """Return the phase at a time, and for how long it has lasted by then."""

@@ -45,8 +45,9 @@ def _during() -> list[Column]:
     return [
         Column(
             ("opens", "after"),
-            "seconds from the beginning of the outage until it opens",
-            lambda figures, guarded: _opens(figures.opens_after) if guarded else "-",
+            "seconds from the beginning of the outage until it opens; in brackets: in so many "
+            "of the cases, if not in all",
+            lambda figures, guarded: _opens(figures) if guarded else "-",
         ),
         Column(
             ("calls", "wasted"),
@@ -95,15 +96,18 @@ def _always(quiet_calls: int) -> list[Column]:
         ),
         Column(
             ("per", "million"),
-            "how often it opens per million calls while all is well; none: not once in the "
+            "how often it opens per million calls sent while all is well; none: not once in the "
             f"{quiet_calls:,} calls that were made to see",
             lambda figures, guarded: _false(figures) if guarded else "-",
         ),
     ]
 
 
-def _opens(seconds: float | None) -> str:
-    return "never" if seconds is None else amount(seconds)
+def _opens(figures: Figures) -> str:
+    if figures.opens_after is None:
+        return "never"
+    cases = "" if figures.opened == 1 else f" ({min(0.99, figures.opened):.0%})"
+    return f"{amount(figures.opens_after)}{cases}"
 
 
 def _full(figures: Figures) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from asyncbreaker import StateChanged
@@ -17,7 +17,6 @@ from asyncbreaker._lab.scenarios import Scenario
 
 FULL = 0.9  # of what is answered when all is well
 WINDOW_CALLS = 20  # a share of fewer calls says little
-LEAST_REST = 1.0  # second; calls per minute of a shorter time say nothing
 STEP = 0.1  # seconds; no return is told more exactly
 
 
@@ -26,11 +25,13 @@ class Figures:
     """What is told of a configuration: means of all outages, if not said otherwise."""
 
     opens_after: float | None
-    """Seconds from the beginning of the outage; None: never."""
+    """Seconds from the beginning of the outage, where it opened; None: never."""
+    opened: float
+    """Share of the outages, and of the clients, in which it did."""
     wasted: float
     """Calls sent in the outage before the first opening."""
     sent: float | None
-    """Calls per minute in the rest of the outage; None: it opened at the very end."""
+    """Calls per minute in the rest of the outage, where it opened; None: at the very end."""
     answered: float
     """Share of the calls that were answered in the outage."""
     full_after: float | None
@@ -48,13 +49,18 @@ class Figures:
     false_before: int
     """Openings before the outages, of all clients in all outages."""
     false_quiet: int
-    """Openings in ``quiet_calls`` calls while all is well."""
+    """Openings while all is well, in ``quiet_sent`` calls that it let through ..."""
+    quiet_sent: int
     quiet_calls: int
+    """... of so many."""
 
     @property
     def false_per_million(self) -> float:
-        """Openings expected per million calls while all is well."""
-        return self.false_quiet / max(1, self.quiet_calls) * 1e6
+        """Openings expected per million calls sent while all is well.
+
+        Not per million calls made: to stay open for long would look like a virtue.
+        """
+        return self.false_quiet / max(1, self.quiet_sent) * 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +92,11 @@ def _trial(question: Question, tried: Configuration, part: Callable[[], Say]) ->
         _run(question, tried.setup, outage, question.seed + number, part())
         for number, outage in enumerate(question.outages)
     ]
-    false = 0
+    figures = _figures([record for record, _ in runs], question.quiet_calls)
     if tried.setup is not None:
         quiet, _ = _run(question, tried.setup, question.quiet, question.seed, part())
-        false = sum(map(len, quiet.trips))
-    figures = _figures([record for record, _ in runs], false, question.quiet_calls)
+        trips, sent = sum(map(len, quiet.trips)), sum(quiet.sent)
+        figures = replace(figures, false_quiet=trips, quiet_sent=sent)
     return Trial(tried, figures, *runs[0])
 
 
@@ -109,18 +115,20 @@ def _run(
     return record, [client.moves for client in clients if isinstance(client, Guarded)]
 
 
-def _figures(records: Sequence[Record], false_quiet: int, quiet_calls: int) -> Figures:
+def _figures(records: Sequence[Record], quiet_calls: int) -> Figures:
+    opened = [record for record in records if measures.detected(record)]
     full = [full_after(record) for record in records]
     watched = records[0].scenario.seconds - records[0].scenario.ends
     told = watched >= window(records[0])
     return Figures(
         opens_after=_mean(measures.detection(record) for record in records),
+        opened=fmean(measures.detected(record) for record in records),
         wasted=fmean(measures.wasted(record) for record in records),
-        sent=_mean(_sent(record) for record in records),
+        sent=_mean(measures.sent_per_minute(record) for record in opened or records),
         answered=fmean(_answered(record) for record in records),
         full_after=fmean(watched if at is None else at for at in full) if told else None,
         full_always=None not in full,
-        lost=fmean(lost(record) for record in records),
+        lost=fmean(max(0.0, measures.lost(record)) for record in records),
         peak=max(measures.peak(record) for record in records),
         sunk=fmean(measures.sunk(record) for record in records),
         sunk_share=fmean(_sunk_share(record) for record in records),
@@ -128,7 +136,8 @@ def _figures(records: Sequence[Record], false_quiet: int, quiet_calls: int) -> F
         false_before=sum(
             measures.openings(record.trips, 0.0, record.scenario.before) for record in records
         ),
-        false_quiet=false_quiet,
+        false_quiet=0,
+        quiet_sent=0,
         quiet_calls=quiet_calls,
     )
 
@@ -137,12 +146,6 @@ def _mean(figures: Iterable[float | None]) -> float | None:
     """Return the mean of those that there are."""
     known = [figure for figure in figures if figure is not None]
     return fmean(known) if known else None
-
-
-def _sent(record: Record) -> float | None:
-    scenario = record.scenario
-    rest = scenario.ends - scenario.before - (measures.detection(record) or 0.0)
-    return measures.sent_per_minute(record) if rest >= LEAST_REST else None
 
 
 def _answered(record: Record) -> float:
@@ -155,18 +158,11 @@ def _sunk_share(record: Record) -> float:
     return measures.sunk(record) * record.clients / (max(1, calls) * scenario.timeout)
 
 
-def lost(record: Record) -> float:
-    """Goodput lost after the trouble, but for what fails when all is well too."""
-    scenario = record.scenario
-    sent = measures.total(record, record.sent, scenario.ends, scenario.seconds)
-    return max(0.0, measures.lost(record) - sent * scenario.failing**scenario.tries / record.load)
-
-
 def full_after(record: Record) -> float | None:
     """Seconds from the end of the trouble until the callers are answered as usual."""
     scenario = record.scenario
     lasts = window(record)
-    enough = FULL * (1.0 - scenario.failing)
+    enough = FULL * (1.0 - scenario.failing**scenario.tries)
     steps = int((scenario.seconds - scenario.ends - lasts) / STEP) + 1
     for step in range(steps):
         begin = scenario.ends + step * STEP

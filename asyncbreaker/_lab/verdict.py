@@ -48,7 +48,7 @@ FALSE = Aspect(
         f"{amount(figures.false_per_million)} per million" if figures.false_quiet else "not once"
     ),
     lambda figures, put: (
-        f"opens {amount(figures.false_per_million)} times per million calls while all is well"
+        f"opens {amount(figures.false_per_million)} times per million calls sent while all is well"
         if figures.false_quiet
         else f"opens not once in {figures.quiet_calls:,} calls while all is well"
     ),

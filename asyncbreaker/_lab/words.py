@@ -49,12 +49,13 @@ def _callers(question: Question) -> str:
 
 def _well(question: Question) -> str:
     scenario, capacity = question.scenario, question.capacity
-    median = getattr(scenario.latency, "median", 0.0)
     failing = f"{share(scenario.failing)} of the calls" if scenario.failing else "no call"
     load, end = question.load / capacity, "" if scenario.failing else "s"
+    late = "" if question.late < 0.005 else f", {share(round(question.late, 2))} come too late"
     least = "" if abs(load - scenario.utilisation) < 1e-9 else ", the least the model has"
     return (
-        f"When all is well an answer takes {median:g} s (median), {failing} fail{end}, and the "
+        f"When all is well an answer takes {question.latency.median:g} s (median){late}, "
+        f"{failing} fail{end}, and the "
         f"dependency could serve {amount(capacity)} calls a second{least}: "
         f"the load is {share(load)}."
     )

@@ -24,6 +24,8 @@ class Column:
     better: int = -1
     """-1: the lower the better; 1: the higher."""
     per_cent: bool = False
+    harmless: float | None = None
+    """No less is better than that."""
 
     def of(self, results: Results, system: str) -> Figure | None:
         """Return a system's figure, None if it was not measured."""
@@ -41,6 +43,8 @@ class Column:
         """Return by what it is compared: the higher the better."""
         if figure is None or figure.mean is None:
             return -math.inf
+        if self.harmless is not None:
+            return self.better * max(self.harmless, figure.mean)
         return self.better * figure.mean
 
 

@@ -64,7 +64,7 @@ class Run(NamedTuple):
 
 
 SHORTLY = (Phase(1.0),)
-OUTAGES = (10.0, 75.0, 30.0, 140.0, 300.0)  # seconds; the quick run takes the first
+OUTAGES = (10.0, 75.0, 30.0, 140.0, 300.0)  # seconds; the quick run takes the first two
 
 
 def _same(scenario: Scenario) -> Make:
@@ -79,6 +79,10 @@ def _about(make: Callable[[float], Scenario], seconds: float) -> Make:
         return make(round(seconds * share, 1))
 
     return made
+
+
+def _quick_first_answers(seconds: float) -> Scenario:
+    return scenarios.quick_first_answers(seconds)
 
 
 def _two_latencies(seconds: float) -> Scenario:
@@ -97,115 +101,77 @@ def _long_enough(make: Callable[[float], Scenario]) -> Make:
 @cache
 def experiments(*, quick: bool) -> dict[str, Experiment]:
     """Return all experiments by name."""
-    million = 50_000 if quick else 1_000_000
-    fleets = (FLEET, LARGE_FLEET)
-    storm_cells = (*ALONE, FLEET, Cell(1000, 1.0))
-    listed = (
-        Experiment(
-            "hard",
-            "Coming back after a hard outage",
-            tuple(_about(scenarios.hard_outage, seconds) for seconds in OUTAGES),
-            (*ALONE, *fleets, LARGE_SLEEPY_FLEET),
-            readings.returning,
-            quick_variants=2,
-        ),
-        Experiment(
-            "cold",
-            "Coming back to cold caches",
-            tuple(_about(scenarios.cold_caches, seconds) for seconds in OUTAGES),
-            (*ALONE, *fleets, LARGE_SLEEPY_FLEET),
-            readings.returning,
-            quick_variants=2,
-        ),
-        Experiment(
-            "dead",
-            "A hard outage of five minutes",
-            (_same(replace(scenarios.hard_outage(300.0), after=SHORTLY)),),
-            ALONE,
-            readings.dying,
-            quick_cells=(Cell(1, 10.0), Cell(1, 1000.0)),
-        ),
-        Experiment(
-            "hanging",
-            "A hanging outage of five minutes, callers give up after 10 s",
-            (_same(replace(scenarios.hanging_outage(300.0, timeout=10.0), after=SHORTLY)),),
-            ALONE,
-            readings.dying,
-            quick_cells=(Cell(1, 100.0),),
-        ),
-        *(
-            Experiment(
-                f"background {failing:g}",
-                f"{failing:.1%} background errors",
-                (_background(failing, million),),
-                ALONE,
-                readings.false_alarms,
-                quick_cells=(Cell(1, 1.0), Cell(1, 100.0)),
-                seeds=1,
-            )
-            for failing in (0.001, 0.01, 0.05, 0.2)
-        ),
-        Experiment(
-            "partial",
-            "Half of the calls fail",
-            (_long_enough(scenarios.partial_outage),),
-            (*ALONE, FLEET),
-            readings.living_with_it,
-        ),
-        Experiment(
-            "brown-out",
-            "Answers take 20 times as long",
-            (_long_enough(scenarios.brown_out),),
-            (*ALONE, FLEET),
-            readings.living_with_it,
-        ),
-        Experiment(
-            "storm",
-            "Retries that keep an overload alive",
-            (_same(scenarios.retry_storm()),),
-            storm_cells,
-            readings.returning,
-        ),
-        Experiment(
-            "overload",
-            "More load than capacity for 80 s",
-            (_same(scenarios.overload()),),
-            (*ALONE, FLEET),
-            readings.living_with_it,
-        ),
-        Experiment(
-            "flapping",
-            "5 s down, 5 s up",
-            (_same(scenarios.flapping(12)),),
-            (*ALONE, FLEET),
-            readings.flapping,
-        ),
-        *(
-            Experiment(
-                f"blip {seconds:g}",
-                f"An interruption of {seconds:g} s",
-                (_same(scenarios.blip(seconds)),),
-                (*ALONE, FLEET),
-                readings.interrupted,
-            )
-            for seconds in (0.03, 0.3)
-        ),
-        Experiment(
-            "quick answers",
-            "The first answers after an outage are 50 times too fast",
-            (_about(scenarios.quick_first_answers, 30.0),),
-            (*ALONE, FLEET),
-            readings.returning,
-        ),
-        Experiment(
-            "two latencies",
-            "Half of the answers take 2 ms, half 200 ms",
-            (_about(_two_latencies, 30.0),),
-            (*ALONE, FLEET),
-            readings.returning,
-        ),
-    )
+    listed = (*_returns(), *_outages(), *_false_alarms(quick=quick), *_troubles(), *_blips())
     return {each.name: each for each in listed}
+
+
+EVERYWHERE = (*ALONE, FLEET, LARGE_FLEET)
+
+
+def _returns() -> Iterator[Experiment]:
+    for name, title, make in (
+        ("hard", "Coming back after a hard outage", scenarios.hard_outage),
+        ("cold", "Coming back to cold caches", scenarios.cold_caches),
+    ):
+        variants = tuple(_about(make, seconds) for seconds in OUTAGES)
+        cells = (*EVERYWHERE, LARGE_SLEEPY_FLEET)
+        yield Experiment(name, title, variants, cells, readings.returning, quick_variants=2)
+    for name, title, make in (
+        ("quick answers", "The first answers are 50 times too fast", _quick_first_answers),
+        ("two latencies", "Half of the answers take 2 ms, half 200 ms", _two_latencies),
+    ):
+        variants = (_about(make, 30.0),)
+        yield Experiment(name, title, variants, (*ALONE, FLEET), readings.returning)
+
+
+def _outages() -> Iterator[Experiment]:
+    hard = replace(scenarios.hard_outage(300.0), after=SHORTLY)
+    hanging = replace(scenarios.hanging_outage(300.0, timeout=10.0), after=SHORTLY)
+    for name, title, scenario, quick_cells in (
+        ("dead", "A hard outage of five minutes", hard, (Cell(1, 10.0), Cell(1, 1000.0))),
+        ("hanging", "A hanging outage of five minutes", hanging, (Cell(1, 100.0),)),
+    ):
+        cells = (*ALONE, FLEET)
+        yield Experiment(
+            name, title, (_same(scenario),), cells, readings.dying, quick_cells=quick_cells
+        )
+
+
+def _false_alarms(*, quick: bool) -> Iterator[Experiment]:
+    calls = 50_000 if quick else 1_000_000
+    for failing in (0.001, 0.01, 0.05, 0.2):
+        yield Experiment(
+            f"background {failing:g}",
+            f"{failing:.1%} background errors",
+            (_background(failing, calls),),
+            ALONE,
+            readings.false_alarms,
+            quick_cells=(Cell(1, 1.0), Cell(1, 100.0)),
+            seeds=1,
+        )
+
+
+def _troubles() -> Iterator[Experiment]:
+    partial, brown_out = _long_enough(scenarios.partial_outage), _long_enough(scenarios.brown_out)
+    overload, flapping = _same(scenarios.overload()), _same(scenarios.flapping(12))
+    for name, title, make, read in (
+        ("partial", "Half of the calls fail", partial, readings.living_with_it),
+        ("brown-out", "Answers take 20 times as long", brown_out, readings.living_with_it),
+        ("overload", "More load than capacity for 80 s", overload, readings.living_with_it),
+        ("flapping", "5 s down, 5 s up", flapping, readings.flapping),
+    ):
+        yield Experiment(name, title, (make,), EVERYWHERE, read)
+    storm = (_same(scenarios.retry_storm()),)
+    cells = (*ALONE, FLEET, Cell(1000, 1.0))
+    yield Experiment(
+        "storm", "Retries that keep an overload alive", storm, cells, readings.returning
+    )
+
+
+def _blips() -> Iterator[Experiment]:
+    for seconds in (0.03, 0.3):
+        title, variants = f"An interruption of {seconds:g} s", (_same(scenarios.blip(seconds)),)
+        yield Experiment(f"blip {seconds:g}", title, variants, EVERYWHERE, readings.interrupted)
 
 
 def runs(*, quick: bool, seed: int) -> Iterator[Run]:

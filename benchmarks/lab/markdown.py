@@ -19,7 +19,7 @@ def markdown(table: Table, results: Results) -> str:
     ]
     if not columns:
         return ""
-    best = {column: column.shown(_best(column, results)) for column in columns}
+    best = {column: _best(column, results) for column in columns}
     lines = [
         f"### {table.title}",
         "",
@@ -40,18 +40,29 @@ def _best(column: Column, results: Results) -> Figure | None:
     return max(figures, key=column.rank)
 
 
-def _row(system: str, columns: Sequence[Column], best: dict[Column, str], results: Results) -> str:
+def _row(
+    system: str, columns: Sequence[Column], best: dict[Column, Figure | None], results: Results
+) -> str:
     cells: list[str] = []
     for column in columns:
-        text = column.shown(column.of(results, system))
-        is_best = system != NONE and text not in (ABSENT, NEVER) and text == best[column]
-        cells.append(f"**{text}**" if is_best else text)
+        figure = column.of(results, system)
+        text, is_best = column.shown(figure), _equals(column, figure, best[column])
+        bold = is_best and system != NONE and text not in (ABSENT, NEVER)
+        cells.append(f"**{text}**" if bold else text)
     name = f"**{system}**" if system in (OURS, SLOW) else system
     return f"| {name} | {' | '.join(cells)} |"
 
 
+def _equals(column: Column, figure: Figure | None, best: Figure | None) -> bool:
+    """Tell whether it is as good as the best, as far as is shown."""
+    return column.rank(figure) >= column.rank(best) or column.shown(figure) == column.shown(best)
+
+
 def _behind(columns: Sequence[Column], results: Results) -> Iterator[str]:
-    """Say where a peer is better than our defaults by more than chance."""
+    """Say where a peer is better than our defaults by more than twice the standard error.
+
+    Of what ran once no error is known: there any difference counts.
+    """
     found: list[str] = []
     for column in columns:
         ours = column.of(results, OURS)

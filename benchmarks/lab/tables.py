@@ -6,7 +6,14 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from benchmarks.lab.columns import Column, Table
-from benchmarks.lab.experiments import ALONE, FLEET, LARGE_FLEET, LARGE_SLEEPY_FLEET, Cell
+from benchmarks.lab.experiments import (
+    ALONE,
+    EVERYWHERE,
+    FLEET,
+    LARGE_FLEET,
+    LARGE_SLEEPY_FLEET,
+    Cell,
+)
 
 
 def tables() -> list[Table]:
@@ -20,8 +27,10 @@ def _glance() -> Table:
         "at once (H), or a tenth of it that grows in 60 s (C): seconds of the whole load, multiple "
         "of the capacity, openings per client. Opens, sent: a dead dependency, seconds until it "
         "opens and calls per minute from then on. Sunk: caller-seconds in 300 s of hanging. "
-        "False: openings per million calls at 20 % errors. Partial: share answered while half of "
-        "the calls fail. Overload: goodput at 1.2 times the capacity."
+        "False: openings per million calls at 20 % errors. Share of calls answered: while half of "
+        "them fail (partial), while answers take 20 times as long (brown-out), and in the up time "
+        "of a dependency that goes up and down every 5 s (flapping). Overload: goodput at 1.2 "
+        "times the capacity, of what can be served."
     )
     alone, one = Cell(1, 1000.0), Cell(1, 1.0)
     columns = [
@@ -29,13 +38,15 @@ def _glance() -> Table:
         Column("lost H 4096 x 1/s", "hard", LARGE_FLEET, "lost"),
         Column("lost C 64 x 10/s", "cold", FLEET, "lost"),
         Column("lost C 4096 x 1/s", "cold", LARGE_FLEET, "lost"),
-        Column("peak C 64 x 10/s", "cold", FLEET, "peak"),
+        Column("peak C 64 x 10/s", "cold", FLEET, "peak", harmless=1.0),
         Column("relapses C 1 x 1000/s", "cold", alone, "relapses"),
         Column("opens 1 x 10/s", "dead", Cell(1, 10.0), "detection"),
         Column("sent 1 x 1000/s", "dead", alone, "sent per minute"),
         Column("sunk 1 x 100/s", "hanging", Cell(1, 100.0), "sunk"),
         Column("false 1 x 1/s", "background 0.2", one, "openings"),
         Column("partial 64 x 10/s", "partial", FLEET, "goodput", 1, True),
+        Column("brown-out 64 x 10/s", "brown-out", FLEET, "goodput", 1, True),
+        Column("flapping 64 x 10/s", "flapping", FLEET, "up", 1, True),
         Column("overload 64 x 10/s", "overload", FLEET, "of possible", 1, True),
     ]
     return Table("glance", "At a glance", text, columns)
@@ -48,8 +59,9 @@ def _columns(
     *,
     better: int = -1,
     per_cent: bool = False,
+    harmless: float | None = None,
 ) -> list[Column]:
-    make = partial(Column, figure=figure, better=better, per_cent=per_cent)
+    make = partial(Column, figure=figure, better=better, per_cent=per_cent, harmless=harmless)
     cells = list(cells)
     return [
         make(f"{label}{cell}".strip(), experiment, cell)
@@ -61,8 +73,8 @@ def _columns(
 FLEETS = (Cell(1, 1000.0), FLEET, LARGE_FLEET, LARGE_SLEEPY_FLEET)
 RETURNS = (("hard", "H "), ("cold", "C "))
 H_AND_C = (
-    "Outages of 10 to 300 s, then the whole capacity at once (H), or a tenth of it that grows to "
-    "the whole in 60 s (C). "
+    "Outages of 10 to 300 s (in a quick run of about 10 and 75 s), then the whole capacity at once "
+    "(H), or a tenth of it that grows to the whole in 60 s (C). "
 )
 
 
@@ -83,20 +95,21 @@ def _returns() -> Iterator[Table]:
         "peak",
         "Peak load after the return, as a multiple of the capacity at that time",
         H_AND_C + "The busiest second.",
-        _columns(RETURNS, FLEETS, "peak"),
+        _columns(RETURNS, FLEETS, "peak", harmless=1.0),
     )
     yield Table(
         "relapses",
         "Relapses: it had closed, and opened again after the return",
-        "Cold caches; per client and outage.",
-        _columns((("cold", ""),), FLEETS, "relapses"),
+        H_AND_C + "Per client and outage.",
+        _columns(RETURNS, FLEETS, "relapses"),
     )
     yield Table(
         "setbacks",
         "Setbacks: it opened out of half-open after the return",
-        "Cold caches; per client and outage. Under slow start a part of coming back, elsewhere a "
-        "probe that failed.",
-        _columns((("cold", ""),), FLEETS, "setbacks"),
+        H_AND_C
+        + "Per client and outage. Under slow start a part of coming back, elsewhere a probe "
+        "that failed.",
+        _columns(RETURNS, FLEETS, "setbacks"),
     )
     yield Table(
         "other-returns",
@@ -112,39 +125,39 @@ def _returns() -> Iterator[Table]:
 
 
 def _dead() -> Iterator[Table]:
-    dead = (("dead", ""),)
+    dead, cells = (("dead", ""),), (*ALONE, FLEET)
     yield Table(
         "detection",
         "A dead dependency: seconds until it opens",
-        "Every call is refused at once. One client.",
-        _columns(dead, ALONE, "detection"),
+        "Every call is refused at once.",
+        _columns(dead, cells, "detection"),
     )
     yield Table(
         "wasted",
         "A dead dependency: calls sent until it opens",
-        "One client, 300 s. Where it never opens these are all calls. At 1000 calls/s some 50 "
+        "Per client, in 300 s. Where it never opens these are all calls. At 1000 calls/s some 50 "
         "calls are in flight when it dies, and their good answers still come in.",
-        _columns(dead, ALONE, "wasted"),
+        _columns(dead, cells, "wasted"),
     )
     yield Table(
         "sent",
         "A dead dependency: calls sent per minute, once it has opened",
-        "One client, 300 s.",
-        _columns(dead, ALONE, "sent per minute"),
+        "Per client, in 300 s.",
+        _columns(dead, cells, "sent per minute"),
     )
     hanging = (("hanging", ""),)
     yield Table(
         "hanging",
         "A hanging dependency: caller-seconds sunk",
         "Nothing is answered for 300 s, callers give up after 10 s. The sum of the seconds that "
-        "callers waited for nothing; one client.",
-        _columns(hanging, ALONE, "sunk"),
+        "callers waited for nothing, per client.",
+        _columns(hanging, cells, "sunk"),
     )
     yield Table(
         "hanging-detection",
         "A hanging dependency: seconds until it opens",
         "The same outage.",
-        _columns(hanging, ALONE, "detection"),
+        _columns(hanging, cells, "detection"),
     )
 
 
@@ -156,21 +169,22 @@ def _false() -> Iterator[Table]:
         yield Table(
             f"false-{share:g}",
             f"False openings per million calls sent, at {share:.1%} background errors",
-            "One client, a million calls. Openings out of CLOSED: an opening again belongs to the "
-            "same false alarm. For 10 calls/s the dependency serves 17 a second, and its queue is "
-            "half a second long now and then: that is what slow=0.5 sees there.",
+            "One client, a million calls (in a quick run 50,000). Openings out of CLOSED: an "
+            "opening again belongs to the same false alarm. For 10 calls/s the dependency serves "
+            "17 a second, and its queue is half a second long now and then: that is what slow=0.5 "
+            "sees there.",
             _columns(((f"background {share:g}", ""),), ALONE, "openings"),
         )
     yield Table(
         "false-rejected",
         "False alarms: calls rejected per million although nothing was wrong",
-        "At 5 % and 20 % background errors. One client, a million calls.",
+        "At 5 % and 20 % background errors. One client, a million calls (in a quick run 50,000).",
         _columns((("background 0.05", "5 %, "), ("background 0.2", "20 %, ")), ALONE, "rejected"),
     )
 
 
 def _living() -> Iterator[Table]:
-    cells = (*ALONE, FLEET)
+    cells = EVERYWHERE
     for name, title in (
         ("partial", "A partial outage, in which half of the calls fail: share of calls answered"),
         ("brown-out", "A brown-out, answers take 20 times as long: share of calls answered"),
@@ -188,7 +202,7 @@ def _living() -> Iterator[Table]:
         "storm",
         "Retries that keep an overload alive: seconds of the whole load lost, of 98",
         "Three tries per call, utilisation 0.75; the capacity falls to a fifth for 10 s.",
-        _columns((("storm", ""),), (*cells, Cell(1000, 1.0)), "lost"),
+        _columns((("storm", ""),), (*ALONE, FLEET, Cell(1000, 1.0)), "lost"),
     )
     yield Table(
         "flapping",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -133,6 +134,7 @@ def test_every_kind_runs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
         ["--rate", "five"],
         ["--rate", "True"],
         ["--rate", "1e-9"],
+        ["--rate", "1_000"],
         ["--rate", "1" * 500],
         ["--rate", "5\n6"],
         ["--clients", "0"],
@@ -144,11 +146,14 @@ def test_every_kind_runs(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
         ["--baseline", "1%"],
         ["--outage", "0"],
         ["--outage", "1e9"],
+        ["--outage", "1e-320"],
         ["--latency", "0"],
         ["--timeout", "0"],
         ["--timeout", "601"],
+        ["--timeout", "1e-320"],
         ["--utilisation", "1.1"],
         ["--utilisation", "0"],
+        ["--utilisation", "1e-320"],
         ["--share", "1.5"],
         ["--share", "0"],
         ["--slower", "0.5"],
@@ -187,6 +192,8 @@ def test_what_is_refused(arguments: list[str], capsys: pytest.CaptureFixture[str
     ("arguments", "why"),
     [
         ("--rate 2001", "--rate 2001 times --clients 1 is 2,001 calls/s, at most 2,000 are"),
+        ("--rate 2000.0001", "is 2,000.0001 calls/s, at most 2,000 are"),
+        ("--kind partial --share 0.3 --baseline 0.3", "--share 0.3 must be above --baseline 0.3"),
         ("--rate 50 --clients 41", "is 2,050 calls/s, at most 2,000 are simulated: lower one"),
         ("--rate 1 --outage 14400", "are 14,440 s together, at most 14,400 are simulated"),
         ("--rate 2000 --outage 600", "million calls would be simulated, at most 5 million are"),
@@ -308,6 +315,31 @@ class Terminal(StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell's redirections")
+@pytest.mark.parametrize(
+    ("redirection", "code", "said"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">/dev/full", 1, "python -m asyncbreaker lab: the output: [Errno 28] No space left"),
+    ],
+)
+def test_streams_that_take_nothing(redirection: str, code: int, said: str) -> None:
+    """
+    A closed or full stream brings no traceback; of a full one it is said in a line.
+    """
+    if "full" in redirection and not os.path.exists("/dev/full"):
+        pytest.skip("there is no stream that is always full here")
+    command = shlex.join([sys.executable, "-W", "error", "-m", "asyncbreaker", *QUICK])
+    done = subprocess.run(
+        ["sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, timeout=120
+    )
+
+    assert code == done.returncode
+    assert done.stderr.startswith(said)
+    assert len(done.stderr.splitlines()) == (1 if said else 0)
 
 
 def test_progress_is_for_terminals_and_long_work(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from asyncbreaker import consecutive_failures, probing
@@ -68,9 +70,60 @@ def test_load() -> None:
     assert within(record, "good", 60, 100) == 0  # every answer comes too late
 
 
+@pytest.mark.parametrize("tries", [1, 3, 10])
+def test_the_last_tries_find_room_in_the_record(tries: int) -> None:
+    """
+    Every call of the last moment is tried to its end, however long the waits have become.
+    """
+    scenario = Scenario((Phase(1.0, Down.HANGS),), (), before=0.0, tries=tries)
+    record = simulate(scenario, None, rate=200.0)
+
+    assert sum(record.sent) == tries * sum(record.calls)
+
+
+def test_waits_between_tries_double() -> None:
+    """
+    0.1 s on average before the second try and 0.2 s before the third, each as the client
+    sees it from the end of the try before.
+    """
+    waits = {1: [], 2: [], 3: []}
+
+    class Watcher(Unguarded):
+        def __init__(self) -> None:
+            super().__init__()
+            self.made, self.ended = 0, 0.0
+
+        def admit(self, now: float) -> Any:
+            if self.made:
+                waits[self.made].append(now - self.ended)
+            self.made = (self.made + 1) % 4
+            return self
+
+        def settle(self, call: Any, good: bool, now: float) -> None:
+            self.ended = now
+
+    scenario = Scenario((Phase(1000.0, Down.REFUSES),), (), before=0.0, tries=4)
+    # One call in ten seconds: the next comes when all four tries are made.
+    clients = [Watcher() for _ in range(100)]
+    Simulation(scenario, clients, rate=0.02, clock=Clock(), seed=1).run()
+
+    means = {made: sum(all_) / len(all_) for made, all_ in waits.items()}
+    assert means == pytest.approx({1: 0.1, 2: 0.2, 3: 0.4}, rel=0.15)
+
+
+def test_a_failed_try_sinks_its_own_time() -> None:
+    """
+    The waits between tries are not spent on the dependency.
+    """
+    scenario = Scenario((Phase(20.0, Down.REFUSES),), (Phase(20.0),), tries=3)
+    record = simulate(scenario, None, rate=10.0)
+
+    assert sum(record.sunk) == pytest.approx(0.005 * sum(record.failed))
+
+
 def test_tries() -> None:
     """
-    A call is tried three times, with twice the wait before the third.
+    A call is tried three times.
     """
     scenario = Scenario((Phase(20.0, Down.REFUSES),), (Phase(20.0),), tries=3)
     record = simulate(scenario, None, rate=10.0)

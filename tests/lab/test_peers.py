@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -494,6 +494,47 @@ def test_hystrix_forgets() -> None:
     assert client.state is State.CLOSED
 
 
+@pytest.mark.parametrize(
+    ("early", "late", "openings"),
+    [(0.01, 9.99, [10.0]), (0.49, 10.01, []), (0.51, 10.49, [10.5])],
+)
+def test_hystrix_window(early: float, late: float, openings: list[float]) -> None:
+    """
+    A look counts all of the ten seconds before it, and nothing older.
+    """
+    client = made("Hystrix")
+    assert ask(client, 0.0, good=True)  # from now on it looks
+    for number in range(20):
+        assert ask(client, early if number < 18 else late, good=False)
+    client.look(11.0)
+    assert openings == client.openings
+
+
+def test_hystrix_opens_without_a_call() -> None:
+    """
+    It may be that old successes have gone which outweighed the failures.
+    """
+    client = made("Hystrix")
+    for _ in range(12):
+        assert ask(client, 0.0, good=True)
+    for number in range(20):
+        assert ask(client, 5.0, good=number % 2 == 0)
+    client.look(11.0)
+    assert [10.5] == client.openings
+
+
+def test_hystrix_looks_on_in_step() -> None:
+    """
+    An idle stretch does not put the looks off.
+    """
+    client = made("Hystrix")
+    assert ask(client, 0.0, good=True)
+    for _ in range(20):
+        assert ask(client, 1000.1, good=False)
+    client.look(1001.0)
+    assert [1000.5] == client.openings
+
+
 def test_hystrix_begins_anew_when_it_closes() -> None:
     """
     The failures of the outage are forgotten.
@@ -570,6 +611,16 @@ def test_envoy_ejections() -> None:
     assert client.trips == client.openings == [1.0, 41.0, 121.0, 1000.0]
 
 
+def test_envoy_forgives_from_the_end_of_the_ejection() -> None:
+    """
+    The quiet seconds count from then on, though the next call comes later.
+    """
+    client = made("Envoy")  # sweeps at 0, 10, 20 ...
+    failures_until_open(client, 1.0)
+    failures_until_open(client, 50.0)  # ten seconds after the sweep that let it in again
+    assert 30.0 == client.open_seconds
+
+
 def test_envoy_longest_ejection() -> None:
     """
     At most five minutes.
@@ -629,6 +680,21 @@ def test_late_answers_are_ignored_in_a_new_era() -> None:
         assert client.state is State.HALF_OPEN
         client.settle(late, True, 61.0)
         assert client.state is State.HALF_OPEN
+
+
+@pytest.mark.parametrize(
+    ("denominator", "state"), [("completed", State.OPEN), ("started", State.CLOSED)]
+)
+def test_denominator(denominator: Literal["completed", "started"], state: State) -> None:
+    """
+    One failure, two calls still running: all that have completed, or a third of what started.
+    """
+    trip = Trip("failure_rate", 0.5, denominator=denominator)
+    client = Machine(Settings(trip, Open(1), None), random=lambda: 0.0)
+    running = [client.admit(0.0) for _ in range(2)]
+    assert None not in running
+    assert ask(client, 0.0, good=False)
+    assert state == client.state
 
 
 def test_excluded_probe_gives_its_place_back() -> None:

@@ -187,6 +187,71 @@ def test_words_for_one_call_a_second() -> None:
     assert "could serve 10 calls a second, the least the model has: the load is 10 %." in text
 
 
+def test_words_for_answers_that_come_too_late() -> None:
+    """
+    Who mistook the units is told before he wonders about the figures.
+    """
+    assert "(median), 100 % come too late, 1 % of the calls fail" in said(question("--latency 5"))
+    assert "(median), 16 % come too late, no call fails" in said(
+        question("--latency 0.7047 --baseline 0")
+    )
+
+
+def test_to_stay_open_makes_no_false_opening_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    False openings are told per million calls sent: five failures in a row at 20 % of errors
+    are as likely whatever the wait, once in 3905 calls.
+    """
+    monkeypatch.setattr(module, "QUIET_CALLS", 400_000)
+    common = (
+        "--baseline 0.2 --outage 1 --after 2 --before 0 --rate 5 --trip consecutive_failures(5)"
+    )
+    for backoff in (1, 60):
+        yours, *_ = tried(f"{common} --backoff {backoff} --recovery probing()")
+        assert yours.figures.false_per_million == pytest.approx(256, rel=0.3)
+
+
+def test_tries_bring_the_usual_share_of_answers() -> None:
+    """
+    Where every second try fails, three of them answer seven calls of eight: with fewer
+    answers it is not back, and none of these are lost.
+    """
+    *_, none = tried("--baseline 0.5 --tries 3 --utilisation 0.1 --outage 5 --after 60 --rate 200")
+
+    assert none.figures.full_after == pytest.approx(0.0, abs=0.3)
+    assert none.figures.lost < 0.5
+    yours, *_ = tried(
+        "--baseline 0.5 --tries 3 --utilisation 0.1 --outage 60 --after 60 --rate 50 "
+        "--trip failure_rate(0.95) --backoff 20 --recovery probing()"
+    )
+    assert yours.figures.opened == 1
+    assert yours.figures.full_after is not None
+    # Until then it answered nothing of seven eighths of the calls.
+    assert yours.figures.lost == pytest.approx(7 / 8 * yours.figures.full_after, abs=1.0)
+
+
+def test_a_breaker_that_opens_in_some_of_the_outages() -> None:
+    """
+    When it opened is told of those, and the calls after an opening are of those too.
+    """
+    yours, *_ = tried(
+        "--rate 1 --trip consecutive_failures(58) --backoff 60 --recovery probing() --before 0"
+    )
+
+    assert 0 < yours.figures.opened < 1
+    assert yours.figures.opens_after is not None
+    assert yours.figures.sent is None or yours.figures.sent < 5
+
+
+def test_what_opens_when_the_outage_is_over_has_opened() -> None:
+    """
+    A call that hangs in a short outage fails after it.
+    """
+    *_, classic, _ = tried("--kind hang --outage 0.5 --timeout 5")
+
+    assert classic.figures.opens_after == pytest.approx(5, abs=0.5)
+
+
 def test_an_outage_in_which_no_breaker_opens() -> None:
     """
     What cannot be known is no figure.

@@ -62,6 +62,20 @@ def test_higher_may_be_better() -> None:
     assert "goodput (50% against 75%, Polly)" in text
 
 
+def test_where_less_is_no_better_the_harmless_are_equals() -> None:
+    """
+    To send less than can be served is no merit.
+    """
+    column = Column("peak", "hard", CELL, "lost", harmless=1.0)
+    table = Table("a", "A title", "Some words.", [column])
+    text = markdown(table, results(asyncbreaker=0.65, Finagle=0.5, Polly=3.0))
+
+    assert row(text, OURS) == "| **asyncbreaker** | **0.65** |"
+    assert row(text, "Finagle") == "| Finagle | **0.50** |"
+    assert row(text, "Polly") == "| Polly | 3.00 |"
+    assert "behind" not in text
+
+
 def test_what_was_not_measured_is_left_out() -> None:
     assert markdown(TABLE, {}) == ""
 

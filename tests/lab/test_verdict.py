@@ -15,6 +15,7 @@ from asyncbreaker._lab.words import amount
 YOURS = Configuration("yours", "CircuitBreaker(backoff=5)", Setup(backoff=5))
 EVEN = Figures(
     opens_after=0.4,
+    opened=1.0,
     wasted=20.0,
     sent=60.0,
     answered=0.2,
@@ -26,6 +27,7 @@ EVEN = Figures(
     sunk_share=0.05,
     false_before=0,
     false_quiet=0,
+    quiet_sent=100_000,
     quiet_calls=100_000,
 )
 SENT_ALL = replace(EVEN, opens_after=None, wasted=3000.0, sent=3000.0, lost=0.0, sunk_share=0.5)
@@ -43,7 +45,7 @@ def rows(
         (replace(EVEN, lost=44.0), "loses 44 s of full load after the outage (defaults: 1 s)"),
         (
             replace(EVEN, false_quiet=30),
-            "opens 300 times per million calls while all is well (defaults: not once)",
+            "opens 300 times per million calls sent while all is well (defaults: not once)",
         ),
         (
             replace(EVEN, sunk=60.4, sunk_share=0.9),
@@ -120,6 +122,16 @@ def test_no_breaker_at_all_may_be_better() -> None:
 
     assert "it answers 20 % of the calls during the outage (no breaker: 60 %)" in said
     assert "Its strong point: it keeps callers waiting for 3 s" in said
+
+
+def test_how_many_opened_is_told_where_some_did_not() -> None:
+    """
+    The mean of those that opened is not taken for all.
+    """
+    some = replace(EVEN, opens_after=62.0, opened=0.8)
+    lines = table(rows(some), columns(100_000, partly_well=False), 100).splitlines()
+
+    assert lines[2].startswith("yours       62 (80%)      20 ")
 
 
 def test_never_to_be_well_again_is_told() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from benchmarks.lab.peers.defaults import ROWS
 from benchmarks.lab.peers.peer import Peer
+from benchmarks.lab.peers.rows import ROWS
 
 __all__ = ["PEERS", "Peer"]
 

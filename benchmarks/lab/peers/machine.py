@@ -34,6 +34,7 @@ def rule(trip: Trip) -> Rule:
     number = _started if trip.denominator == "started" else _completed
 
     def rate(seen: Whole) -> bool:
+        """Say whether too large a share of enough calls has failed."""
         calls = number(seen)
         return calls >= max(least, 1) and compare(seen.bad_share(calls), threshold)
 
@@ -41,10 +42,12 @@ def rule(trip: Trip) -> Rule:
 
 
 def _started(seen: Whole) -> int:
+    """Return how many calls have begun, without excluded ones."""
     return seen.requests - seen.excluded
 
 
 def _completed(seen: Whole) -> int:
+    """Return how many calls have succeeded or failed."""
     return seen.successes + seen.failures
 
 
@@ -210,6 +213,7 @@ class Machine:
         self.seen.clear(now)
 
     def _move(self, new: State, now: float, counts: str) -> None:
+        """Change the state, and treat the counts as the settings say."""
         self.moves.append((self._state, new))
         self._state = new
         self._era += 1
@@ -217,6 +221,7 @@ class Machine:
             self.seen.clear(now)
 
     def _catch_up(self, now: float) -> None:
+        """Do what was due by *now*."""
         if self._due == -inf:
             self._begin(now)
         elif self._state is OPEN:
@@ -230,10 +235,12 @@ class Machine:
             self._look_at_counts(now)
 
     def _begin(self, now: float) -> None:
+        """Let the windows and looks begin."""
         self.seen.clear(now)
         self._due = self._next_due(now) if self._state is CLOSED else inf
 
     def _next_due(self, now: float) -> float:
+        """Return when something happens by itself, if it is closed from *now* on."""
         if self.settings.window.type == "tumbling":
             return nextafter(now + self.settings.window.seconds, inf)
         return now + (self.settings.trip.every or inf)
@@ -252,16 +259,19 @@ class Machine:
                 self._due = due + (floor((now - due) / every) + 1) * every
 
     def _probe(self, now: float) -> Call | None:
+        """Admit a call while half-open, if there is a place."""
         if self._places <= 0 and self._half_open.admission != "unbounded":
             return None
         self._places -= 1
         return self._era, HALF_OPEN, self.seen.begin(now)
 
     def _give_back(self) -> None:
+        """Free the place of a probe that has been answered."""
         if self._half_open.admission == "concurrent":
             self._places += 1
 
     def _succeeded(self, state: State, now: float) -> None:
+        """React to a success, as in *state*."""
         if state is CLOSED:
             if self._rule(self.seen):
                 self.open(now)
@@ -272,6 +282,7 @@ class Machine:
             self.close(now)
 
     def _failed(self, state: State, now: float) -> None:
+        """React to a failure, as in *state*."""
         if state is CLOSED:
             if self.settings.trip.every is None and self._rule(self.seen):
                 self.open(now)
@@ -282,6 +293,7 @@ class Machine:
             self.open(now)
 
     def _answered(self, good: bool, now: float) -> None:
+        """Close or open, once the probes' answers decide."""
         half_open = self._half_open
         if half_open.rate is not None:
             if self._good + self._bad >= half_open.calls:
@@ -293,6 +305,7 @@ class Machine:
             self.close(now)
 
     def _wait(self) -> float:
+        """Return how long to stay open, one attempt further."""
         settings = self.settings.open
         self._attempt += 1
         if settings.backoff is None:
@@ -300,6 +313,7 @@ class Machine:
         return settings.backoff(self._attempt - 1, self._random)
 
     def _forget(self, now: float) -> None:
+        """Take back an attempt for each quiet stretch since it closed."""
         forget = self.settings.open.forget
         if forget is not None and self._state is CLOSED:
             quiet = floor((now - self._closed_at) / forget)

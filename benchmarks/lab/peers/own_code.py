@@ -43,6 +43,7 @@ class Nopanic(Awaited):
         super().__init__(breaker.acall, nopanic.CircuitOpen)
 
     def _hear(self, breaker: Any, old: str, new: str) -> None:
+        """Be its listener."""
         if new == "open":
             self.openings.append(self._clock.now)
             if old == "closed":

@@ -72,6 +72,7 @@ class Last(Whole):
         self._push(False)
 
     def _push(self, good: bool) -> None:
+        """Add a result, in place of the oldest one."""
         results = self._results
         if len(results) == results.maxlen:
             if results[0]:
@@ -152,6 +153,7 @@ class Buckets(Whole):
             super().exclude(mark, now)
 
     def _credited(self, mark: int, now: float) -> Bucket | None:
+        """Return the bucket of a result; None: it has been forgotten."""
         if now >= self._next:
             self._turn(now)
         if not self._at_start:
@@ -159,9 +161,11 @@ class Buckets(Whole):
         return next((bucket for bucket in self._buckets if bucket.number == mark), None)
 
     def _turn(self, now: float) -> None:
+        """Go on to the bucket of *now*, and drop those that are too old."""
         (self._turn_lazily if self._lazy else self._turn_in_step)(now)
 
     def _turn_in_step(self, now: float) -> None:
+        """Turn buckets that follow one another from the start."""
         number = int((now - self._since) / self._width)
         self._buckets.append(Bucket(number, now))
         self._next = self._since + (number + 1) * self._width
@@ -169,6 +173,7 @@ class Buckets(Whole):
             self._drop()
 
     def _turn_lazily(self, now: float) -> None:
+        """Turn buckets that begin with the first call that finds the last one full."""
         newest = self._buckets[-1]
         if now >= newest.start + self._width:
             newest = Bucket(newest.number + 1, now)
@@ -178,6 +183,7 @@ class Buckets(Whole):
         self._next = min(newest.start + self._width, self._buckets[0].start + self._seconds)
 
     def _drop(self) -> None:
+        """Forget the oldest bucket."""
         gone = self._buckets.popleft()
         self.requests -= gone.requests
         self.successes -= gone.successes
@@ -212,6 +218,7 @@ class Moving(Buckets):
         return 1.0 - self._average
 
     def _add(self, result: float, now: float) -> None:
+        """Move the average towards a result, the more the later it comes."""
         stamp = int((now - self._since) * 1000)
         weight = exp((self._stamp - stamp) / (self._seconds * 1000))
         self._average = result * (1.0 - weight) + self._average * weight
