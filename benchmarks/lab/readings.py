@@ -42,7 +42,8 @@ def living_with_it(record: Record) -> Figures:
     """Read what is answered while the trouble lasts: of the calls, and of those that could be."""
     scenario = record.scenario
     begin, end = scenario.before, scenario.ends
-    possible = min(record.load * scenario.trouble[0].load, record.capacity) * (end - begin)
+    calls = measures.total(record, record.calls, begin, end)
+    possible = max(1.0, min(calls, record.capacity * (end - begin)))
     return {
         "goodput": measures.goodput(record, begin, end),
         "of possible": measures.total(record, record.good, begin, end) / possible,

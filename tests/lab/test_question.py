@@ -40,6 +40,11 @@ def tried(text: str) -> list[Trial]:
     return list(trials(question(text), lambda: lambda share: None))
 
 
+def first(text: str) -> Trial:
+    """The user's own configuration, without the others."""
+    return next(trials(question(text), lambda: lambda share: None))
+
+
 def names(text: str = "") -> list[str]:
     return [each.name for each in question(text).configurations]
 
@@ -202,13 +207,13 @@ def test_to_stay_open_makes_no_false_opening_rarer(monkeypatch: pytest.MonkeyPat
     False openings are told per million calls sent: five failures in a row at 20 % of errors
     are as likely whatever the wait, once in 3905 calls.
     """
-    monkeypatch.setattr(module, "QUIET_CALLS", 400_000)
+    monkeypatch.setattr(module, "QUIET_CALLS", 300_000)
     common = (
         "--baseline 0.2 --outage 1 --after 2 --before 0 --rate 5 --trip consecutive_failures(5)"
     )
     for backoff in (1, 60):
-        yours, *_ = tried(f"{common} --backoff {backoff} --recovery probing()")
-        assert yours.figures.false_per_million == pytest.approx(256, rel=0.3)
+        yours = first(f"{common} --backoff {backoff} --recovery probing()")
+        assert yours.figures.false_per_million == pytest.approx(256, rel=0.35)
 
 
 def test_tries_bring_the_usual_share_of_answers() -> None:
@@ -220,7 +225,7 @@ def test_tries_bring_the_usual_share_of_answers() -> None:
 
     assert none.figures.full_after == pytest.approx(0.0, abs=0.3)
     assert none.figures.lost < 0.5
-    yours, *_ = tried(
+    yours = first(
         "--baseline 0.5 --tries 3 --utilisation 0.1 --outage 60 --after 60 --rate 50 "
         "--trip failure_rate(0.95) --backoff 20 --recovery probing()"
     )
@@ -234,7 +239,7 @@ def test_a_breaker_that_opens_in_some_of_the_outages() -> None:
     """
     When it opened is told of those, and the calls after an opening are of those too.
     """
-    yours, *_ = tried(
+    yours = first(
         "--rate 1 --trip consecutive_failures(58) --backoff 60 --recovery probing() --before 0"
     )
 
