@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -19,17 +20,19 @@ from asyncbreaker._lab.clients import (
     WaitedError,
 )
 from asyncbreaker._lab.configurations import Setup
+from asyncbreaker._lab.dependency import Phase
 from asyncbreaker._lab.engine import Simulation
 from asyncbreaker._lab.scenarios import Scenario
 from tests.lab.support import Diary, guarded
 
+SHORTLY = (Phase(25.0),)
 TROUBLES = {
-    "hard": scenarios.hard_outage(20.0),
-    "hanging": scenarios.hanging_outage(20.0),
+    "hard": replace(scenarios.hard_outage(20.0), after=SHORTLY),
+    "hanging": replace(scenarios.hanging_outage(20.0), after=SHORTLY),
     "cold": scenarios.cold_caches(20.0),
-    "brown-out": scenarios.brown_out(20.0),
+    "brown-out": replace(scenarios.brown_out(20.0), after=SHORTLY),
     "flapping": scenarios.flapping(4),
-    "partial": scenarios.partial_outage(20.0),
+    "partial": replace(scenarios.partial_outage(20.0), after=SHORTLY),
 }
 
 

@@ -26,13 +26,11 @@ def test_arrivals_are_poisson() -> None:
     """
     As many calls as the rate says; in a tenth of a second as spread as chance makes them.
     """
-    record = simulate(scenarios.background(100_000, 100.0, 0.0), None)
-    assert sum(record.calls) == pytest.approx(100_000, rel=0.01)
-
-    bins = simulate(Scenario((Phase(1000.0),), (), before=0.0), None).calls[:10_000]
+    bins = simulate(Scenario((Phase(400.0),), (), before=0.0), None).calls[:4000]
     mean = sum(bins) / len(bins)
     variance = sum((calls - mean) ** 2 for calls in bins) / len(bins)
-    assert variance / mean == pytest.approx(1.0, abs=0.05)
+    assert mean == pytest.approx(10.0, rel=0.02)
+    assert variance / mean == pytest.approx(1.0, abs=0.1)
 
 
 def test_the_same_calls_come_to_every_breaker() -> None:

@@ -129,9 +129,11 @@ def test_how_many_opened_is_told_where_some_did_not() -> None:
     The mean of those that opened is not taken for all.
     """
     some = replace(EVEN, opens_after=62.0, opened=0.8)
-    lines = table(rows(some), columns(100_000, partly_well=False), 100).splitlines()
+    none = replace(EVEN, opens_after=None, opened=0.0)
+    lines = table(rows(some, none), columns(100_000, partly_well=False), 100).splitlines()
 
     assert lines[2].startswith("yours       62 (80%)      20 ")
+    assert lines[3].startswith("defaults       never      20 ")
 
 
 def test_never_to_be_well_again_is_told() -> None:
