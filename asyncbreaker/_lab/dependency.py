@@ -6,7 +6,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from math import inf
+from typing import Any
 
 REFUSAL = 0.005  # seconds until a caller is refused
 LONGEST_QUEUE = 5.0  # seconds; a longer queue refuses
@@ -77,6 +79,17 @@ class either:
 USUAL = lognormal()
 
 
+@lru_cache(maxsize=8)
+def _drawn(latency: Latency, state: tuple[Any, ...]) -> tuple[Sequence[float], tuple[Any, ...]]:
+    """Draw latencies from a state of chance; return the state after it as well.
+
+    Kept, since every breaker meets the same dependency, from the same seed.
+    """
+    chance = random.Random()
+    chance.setstate(state)
+    return [latency(chance) for _ in range(DRAWS)], chance.getstate()
+
+
 class Dependency:
     """A backend that serves first come, first served.
 
@@ -97,7 +110,8 @@ class Dependency:
         self._timeout = timeout  # seconds after which the callers give up
         self._failing = failing  # share of calls that fail when all is well
         self._random = chance.random
-        self._latencies: Sequence[float] = [latency(chance) for _ in range(DRAWS)]
+        self._latencies, state = _drawn(latency, chance.getstate())
+        chance.setstate(state)
         self._phase = Phase(inf)
         self._began = 0.0
         self._free_at = 0.0  # when all that is queued will be done

@@ -76,13 +76,13 @@ async def test_successes_grow_nothing(
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        await succeed(3000)
+        await succeed(1000)
         gc.collect()
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
 
-    assert FEW > grown
+    assert FEW / 3 > grown
 
 
 class Payload:
