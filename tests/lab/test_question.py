@@ -272,7 +272,7 @@ def test_when_callers_are_answered_again() -> None:
     """
     The classic breaker asks a minute after it opened; within 30 s it does not come back.
     """
-    *_, classic, none = tried("--outage 10 --after 30")
+    *_, classic, none = tried("--outage 10 --after 30 --rate 20")
 
     assert 30.0 == classic.figures.full_after
     assert not classic.figures.full_always
