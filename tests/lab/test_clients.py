@@ -85,7 +85,7 @@ async def test_by_hand_and_on_a_loop_the_same_decisions(trouble: str, slow: floa
     clock = Clock()
     by_hand = guarded(clock, setup)
     diary = Diary(by_hand)
-    Simulation(scenario, [diary], rate=10.0, clock=clock, seed=3).run()
+    Simulation(scenario, [diary], rate=6.0, clock=clock, seed=3).run()
 
     other = Clock()
     on_loop = guarded(other, setup)
