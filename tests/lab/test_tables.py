@@ -130,15 +130,7 @@ def test_nothing_but_the_named_fleets_is_beyond_2000_calls_a_second() -> None:
     assert large == {"4096 x 1/s"}
 
 
-# Those of background errors differ by nothing but their share.
-DIFFERENT = [
-    name
-    for name in experiments(quick=True)
-    if name == "background 0.2" or not name.startswith("background")
-]
-
-
-@pytest.mark.parametrize("name", DIFFERENT)
+@pytest.mark.parametrize("name", experiments(quick=True))
 def test_every_experiment_runs(name: str) -> None:
     """
     One small run of each with ours; its figures are those that the tables show.
