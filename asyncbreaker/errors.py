@@ -2,7 +2,8 @@
 
     AsyncBreakerError
     ├── RejectedError             the call was not made: answer without the dependency
-    │   └── CircuitOpenError      ... because its circuit is open
+    │   ├── CircuitOpenError      ... because its circuit is open
+    │   └── BulkheadFullError     ... because too many others are running
     └── RegistryFullError         no room for another breaker: a limit of your own
 
 Whatever the guarded function raises is not in here: it reaches the caller as it is.
@@ -16,6 +17,7 @@ from asyncbreaker._core.states import Reason
 
 __all__ = [
     "AsyncBreakerError",
+    "BulkheadFullError",
     "CircuitOpenError",
     "FailureSummary",
     "Reason",
@@ -94,6 +96,30 @@ class CircuitOpenError(RejectedError):
             text += f"; last failure {figure(ago)} s ago: {kind}"
             text += f": {first_line}" if first_line else ""
         return text
+
+
+class BulkheadFullError(RejectedError):
+    """A bulkhead had no place free. A new object for each rejection; can be pickled."""
+
+    bulkhead: str
+    """Name of the bulkhead."""
+    limit: int
+    """Calls that may run at once."""
+    waiting: int
+    """Calls that waited for a place at that moment."""
+    waited: float
+    """Seconds that this call has waited for one; 0 if it was rejected at once."""
+
+    def __init__(self, bulkhead: str, limit: int, waiting: int = 0, waited: float = 0.0) -> None:
+        super().__init__(bulkhead, limit, waiting, waited)
+        self.bulkhead = bulkhead
+        self.limit = limit
+        self.waiting = waiting
+        self.waited = waited
+
+    def __str__(self) -> str:
+        text = f"bulkhead {self.bulkhead!r} is full: {self.limit} running, {self.waiting} waiting"
+        return text + (f"; gave up after {figure(self.waited)} s" if self.waited else "")
 
 
 class RegistryFullError(AsyncBreakerError):

@@ -13,7 +13,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -173,7 +173,11 @@ def parameters() -> dict[str, dict[str, str]]:
 def signature(owner: str) -> dict[str, Any]:
     """What the code says: name -> default."""
     found = inspect.signature(getattr(asyncbreaker, owner)).parameters.values()
-    return {parameter.name: parameter.default for parameter in found}
+    # A default that reads "..." stands for none: None would be a value.
+    return {
+        parameter.name: parameter.empty if repr(parameter.default) == "..." else parameter.default
+        for parameter in found
+    }
 
 
 @pytest.mark.parametrize("owner", parameters())
@@ -197,8 +201,10 @@ def test_the_table_of_parameters_is_complete() -> None:
     made = {
         name
         for name in asyncbreaker.__all__
-        if name[0].islower() and name not in ("live_breakers",)
-    } | {"CircuitBreaker", "LastCalls", "LastSeconds", "Registry", "Wait"}
+        if name[0].islower() and name not in ("answer_age", "current_attempt", "live_breakers")
+    }
+    made |= {"CircuitBreaker", "LastCalls", "LastSeconds", "Registry", "Wait"}
+    made |= {"Bulkhead", "Fallback", "Hedge", "LastGood", "Retry", "RetryBudget", "Timeout"}
 
     assert made == set(parameters())
 
@@ -253,6 +259,8 @@ def section(heading: str) -> str:
         ("Events and log", asyncbreaker.StateChanged),
         ("Events and log", asyncbreaker.CallRejected),
         ("Events and log", asyncbreaker.CallSettled),
+        *(("Events and log", kind) for kind in get_args(asyncbreaker.PolicyEvent)),
+        ("Answering while it is down", asyncbreaker.BulkheadFullError),
     ],
 )
 def test_every_field_is_named(heading: str, kind: type[Any]) -> None:

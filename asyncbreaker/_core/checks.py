@@ -46,15 +46,23 @@ def ratio(name: str, value: object) -> float:
     return checked
 
 
-def count(name: str, value: object) -> int:
-    """Return *value* as an int of at least 1."""
+def count(name: str, value: object, *, least: int = 1) -> int:
+    """Return *value* as an int of at least *least*."""
     if isinstance(value, bool) or not isinstance(value, int):
         # 1e9 and infinity are floats: a count that cannot be counted is a slip too.
         kind = ValueError if isinstance(value, float) else TypeError
         raise kind(f"{name} must be a whole number, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{name} must be at least 1, not {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}, not {value!r}")
     return value
+
+
+def text(name: str, value: object) -> str:
+    """Return *value* as a string that is not empty."""
+    instance(name, value, str, "a string")
+    if not value:
+        raise ValueError(f"{name} must not be empty, not {value!r}")
+    return str(value)
 
 
 def instance(name: str, value: object, kinds: type | tuple[type, ...], wanted: str) -> None:

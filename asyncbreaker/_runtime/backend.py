@@ -11,11 +11,14 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
+from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, cast
 from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.lowlevel
+from anyio.abc import TaskGroup
 
 if TYPE_CHECKING:
     import trio
@@ -63,17 +66,22 @@ class Signal:
         """Wait until somebody has called ``wake``."""
         await self._event.wait()
 
-    def wake(self) -> None:
-        """Wake the task; to be called once or often, from anywhere."""
+    def wake(self) -> bool:
+        """Wake the task; to be called once or often, from anywhere.
+
+        Returns whether its loop still runs: else nobody waits any more.
+        """
         with suppress(RuntimeError):  # no loop runs here
             if _current_loop() is self._loop:
                 self._event.set()
-                return
-        with suppress(RuntimeError):  # its loop has ended: nobody waits any more
+                return True
+        with suppress(RuntimeError):  # its loop has ended
             if isinstance(self._loop, asyncio.AbstractEventLoop):
                 self._loop.call_soon_threadsafe(self._event.set)
             else:
                 cast("trio.lowlevel.TrioToken", self._loop).run_sync_soon(self._event.set)
+            return True
+        return False
 
 
 class LoopLock:
@@ -113,40 +121,114 @@ async def checkpoint() -> None:
 
 async def wait_until(signal: Signal, clock: Clock, when: float | None) -> None:
     """Wait for *signal*, at most until *when* on *clock*."""
-    sleep_until: SleepUntil | None = getattr(clock, "sleep_until", None)
     if when is None:
         await signal.wait()
-    elif sleep_until is None:
-        with anyio.move_on_after(when - clock()):
-            await signal.wait()
     else:
-        async with anyio.create_task_group() as sleepers:
-            sleepers.start_soon(_wake_at, sleep_until, when, signal)
+        async with Limit(when - clock(), clock):
             await signal.wait()
-            sleepers.cancel_scope.cancel()
 
 
-async def _wake_at(sleep_until: SleepUntil, when: float, signal: Signal) -> None:
-    await sleep_until(when)
-    signal.wake()
+async def sleep(seconds: float, clock: Clock) -> None:
+    """Sleep by *clock*; others run and a cancelled task ends here in any case."""
+    sleep_until: SleepUntil | None = getattr(clock, "sleep_until", None)
+    if sleep_until is None:
+        await anyio.sleep(seconds)
+    else:
+        when = clock() + seconds
+        await checkpoint()
+        await sleep_until(when)
+
+
+class Limit:
+    """A block that is cancelled after so many seconds: ``async with Limit(1.0, clock):``.
+
+    It swallows that cancellation and no other; ``ran_out`` tells of it. It is entered and
+    left in one task.
+    """
+
+    __slots__ = ("_clock", "_outer", "_scope", "_seconds", "_sleepers", "ran_out")
+
+    def __init__(self, seconds: float, clock: Clock) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._sleepers: TaskGroup | None = None
+        self.ran_out = False
+
+    async def __aenter__(self) -> Limit:
+        sleep_until: SleepUntil | None = getattr(self._clock, "sleep_until", None)
+        if sleep_until is None:
+            self._scope = anyio.CancelScope(deadline=anyio.current_time() + self._seconds)
+            self._scope.__enter__()
+        else:
+            await self._enter_by(sleep_until)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        try:
+            if self._sleepers is not None:
+                await self._leave_sleepers(self._sleepers, exc)
+        except BaseException as error:  # cancelled here: the scope must hear of that
+            if self._end(error):
+                return True
+            raise
+        return self._end(exc)
+
+    def _end(self, exc: BaseException | None) -> bool:
+        traceback = None if exc is None else exc.__traceback__
+        swallowed = self._scope.__exit__(None if exc is None else type(exc), exc, traceback)
+        self.ran_out = self._scope.cancel_called
+        return exc is not None and bool(swallowed)  # trio's says yes to nothing, too
+
+    # The clock is not the loop's: a task of its own must sleep on it, and what else asks
+    # for the deadline finds it in a context variable, since no scope has it.
+
+    async def _enter_by(self, sleep_until: SleepUntil) -> None:
+        when = self._clock() + self._seconds
+        self._scope = anyio.CancelScope()
+        self._scope.__enter__()
+        self._sleepers = anyio.create_task_group()
+        await self._sleepers.__aenter__()
+        self._sleepers.start_soon(_cancel_at, sleep_until, when, self._scope)
+        self._outer = _deadlines.get()
+        _deadlines.set((*self._outer, (self._clock, when)))
+
+    async def _leave_sleepers(self, sleepers: TaskGroup, exc: BaseException | None) -> None:
+        _deadlines.set(self._outer)
+        sleepers.cancel_scope.cancel()
+        try:
+            # Not told what the block raised, which would come back in a group.
+            await sleepers.__aexit__(None, None, None)
+        except anyio.get_cancelled_exc_class() as cancelled:
+            if not isinstance(exc, type(cancelled)):
+                raise
+            # It ends by a cancellation already, which goes on.
+
+
+_deadlines: ContextVar[tuple[tuple[Clock, float], ...]] = ContextVar("_deadlines", default=())
+
+
+def seconds_left(clock: Clock) -> float:
+    """Seconds until the nearest deadline around this task, of anyio, trio or a ``Limit``."""
+    left = anyio.current_effective_deadline() - anyio.current_time()
+    for by, when in _deadlines.get():
+        if by is clock:
+            left = min(left, when - clock())
+    return left
 
 
 async def ask_within(
     seconds: float, clock: Clock, ask: Callable[[], Awaitable[object]]
 ) -> Exception | None:
     """Await ``ask()`` in this task; return what it raised, a ``TimeoutError`` when it was cut."""
-    sleep_until: SleepUntil | None = getattr(clock, "sleep_until", None)
     error: Exception | None = None
-    if sleep_until is None:
-        with anyio.move_on_after(seconds) as scope:
-            error = await _answer(ask)
-    else:
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as sleepers:
-                sleepers.start_soon(_cancel_at, sleep_until, clock() + seconds, scope)
-                error = await _answer(ask)
-                sleepers.cancel_scope.cancel()
-    if scope.cancel_called:  # caught or swallowed by what was asked
+    async with Limit(seconds, clock) as limit:
+        error = await _answer(ask)
+    if limit.ran_out:  # caught or swallowed by what was asked
         return TimeoutError(f"no answer within {seconds:g} s")
     return error
 

@@ -1,4 +1,4 @@
-"""Which permit belongs to the ``async with breaker`` block that is being left."""
+"""What belongs to the ``async with`` block that is being left: its permit, its limit."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import dis
 import sys
 from itertools import islice
 from types import FrameType
+from typing import Generic, TypeVar
 
-from asyncbreaker._core.permits import Era, Permit
+T = TypeVar("T")
 
 # Documented, and cheaper than inspect.currentframe().f_back.
 caller = sys._getframe  # pyright: ignore[reportPrivateUsage]
@@ -17,8 +18,22 @@ MOST = 10_000  # blocks entered by a helper and never left that way, before the 
 _RETURNS = {dis.opmap[name] for name in ("RETURN_VALUE", "RETURN_CONST") if name in dis.opmap}
 
 
-class Blocks:
-    """The blocks that are open and have a permit of their own.
+class SingleUse:
+    """A block that is entered once: it holds what one entering has taken."""
+
+    __slots__ = ("_used",)
+
+    def __init__(self) -> None:
+        self._used = False
+
+    def _use(self) -> None:
+        if self._used:
+            raise RuntimeError("this guard has been entered before; ask for another")
+        self._used = True
+
+
+class Blocks(Generic[T]):
+    """The blocks that are open and have something of their own, such as a permit.
 
     An ``async with`` statement enters and leaves in one frame, so the frame names the
     block. Kept is the frame itself, not its id, which would be used again. A helper
@@ -27,29 +42,29 @@ class Blocks:
     """
 
     def __init__(self) -> None:
-        self._open: dict[FrameType, list[tuple[Era | Permit, object]]] = {}
+        self._open: dict[FrameType, list[tuple[T, object]]] = {}
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def enter(self, frame: FrameType, task: object, permit: Era | Permit) -> None:
-        """Keep *permit* for the block that *frame* enters."""
+    def enter(self, frame: FrameType, task: object, kept: T) -> None:
+        """Keep *kept* for the block that *frame* enters."""
         if len(self._open) >= MOST:
             self._drop_oldest()
-        self._open.setdefault(frame, []).append((permit, task))
+        self._open.setdefault(frame, []).append((kept, task))
 
-    def leave(self, frame: FrameType, task: object) -> Era | Permit | None:
-        """Return the permit of the block that *frame* leaves; None if it has none here."""
+    def leave(self, frame: FrameType, task: object) -> T | None:
+        """Return what was kept for the block that *frame* leaves; None if there is nothing here."""
         entered: FrameType | None = frame
         if frame not in self._open:
             entered = None if _is_statement(frame) else self._helper(task)
         if entered is None:
             return None
         held = self._open[entered]
-        permit, _ = held.pop()
+        kept, _ = held.pop()
         if not held:
             del self._open[entered]
-        return permit
+        return kept
 
     def _helper(self, task: object) -> FrameType | None:
         for frame in reversed(self._open):

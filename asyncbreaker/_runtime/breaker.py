@@ -28,11 +28,12 @@ from asyncbreaker._runtime.backend import Clock, checkpoint
 from asyncbreaker._runtime.blocks import caller
 from asyncbreaker._runtime.guard import Entering, Guard
 from asyncbreaker._runtime.matching import Matcher
+from asyncbreaker._runtime.misuse import check_decorated
 from asyncbreaker._runtime.runner import Publish, Runner
 from asyncbreaker._runtime.settings import Changes, HealthCheck, Settings
 from asyncbreaker._runtime.snapshot import Snapshot
 from asyncbreaker._runtime.stream import guard_stream
-from asyncbreaker._runtime.telling import EventStream, check_kinds, check_listener
+from asyncbreaker._runtime.telling import KINDS, EventStream, check_kinds, check_listener
 from asyncbreaker.backoff import DEFAULT, Backoff
 from asyncbreaker.events import Event, Listener, StateChanged
 from asyncbreaker.recovery import Recovery, slow_start
@@ -144,7 +145,7 @@ class CircuitBreaker:
             listeners=listeners,
         )
         checks.function("clock", clock)
-        name = f"breaker-{next(_numbers)}" if name is None else _checked_name(name)
+        name = f"breaker-{next(_numbers)}" if name is None else checks.text("name", name)
         # The runner's ``short`` and ``bare`` once more, one step nearer: a tenth of a
         # call's price.
         self._short: Era | Permit | None = None
@@ -265,16 +266,9 @@ class CircuitBreaker:
         Raises:
             TypeError: *fn* is not async: guarding it would stop nothing.
         """
-        guarded: Callable[..., Any]
-        if inspect.isasyncgenfunction(fn):
-            guarded = guard_stream(self._runner, fn)
-        elif inspect.iscoroutinefunction(fn) or _has_async_call(fn):
-            guarded = self._guard_function(fn)
-        else:
-            raise TypeError(
-                f"@breaker needs a coroutine function or an async generator function, not {fn!r}"
-                + _decorator_hint(fn)
-            )
+        check_decorated("@breaker", fn, streams=True)
+        stream = inspect.isasyncgenfunction(fn)
+        guarded = guard_stream(self._runner, fn) if stream else self._guard_function(fn)
         guarded.__dict__["breaker"] = self
         return guarded
 
@@ -400,7 +394,7 @@ class CircuitBreaker:
                 is no event class.
         """
         check_listener("listener", listener)
-        return self._runner.listen(listener, check_kinds(kinds))
+        return self._runner.listen(listener, check_kinds(kinds, KINDS, (StateChanged,)))
 
     @overload
     def events(self) -> EventStream[StateChanged]: ...
@@ -413,7 +407,7 @@ class CircuitBreaker:
         keeps 1000 events for a consumer that sleeps; then the oldest are dropped, and
         counted in ``stream.dropped``.
         """
-        checked = check_kinds(kinds)
+        checked = check_kinds(kinds, KINDS, (StateChanged,))
         return EventStream(lambda take: self._runner.listen(take, checked))
 
 
@@ -436,19 +430,7 @@ def clock_of(breaker: CircuitBreaker) -> Clock:
     return breaker._runner.clock  # pyright: ignore[reportPrivateUsage]  # of this file
 
 
-def _checked_name(name: object) -> str:
-    if not isinstance(name, str):
-        raise TypeError(f"name must be a string, not {name!r}")
-    if not name:
-        raise ValueError(f"name must not be empty, not {name!r}")
-    return name
-
-
-def _has_async_call(fn: object) -> bool:
-    return callable(fn) and inspect.iscoroutinefunction(type(fn).__call__)
-
-
-def _decorator_hint(fn: object) -> str:
-    if type(fn) in (classmethod, staticmethod):
-        return f": put @{type(fn).__name__} above @breaker"
-    return ": a function that is not async would never be judged"
+def sees_only_errors(breaker: CircuitBreaker) -> bool:
+    """Tell whether errors are all that it can open for: no slow calls, no bad results."""
+    settings = breaker._runner.settings  # pyright: ignore[reportPrivateUsage]  # of this file
+    return settings.slow is None and settings.fail_on_result is None

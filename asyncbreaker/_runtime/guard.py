@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncbreaker._core.permits import Era, Permit
 from asyncbreaker._core.states import Outcome
+from asyncbreaker._runtime.pauses import asked_for
 
 if TYPE_CHECKING:
     from asyncbreaker._runtime.runner import Runner
@@ -69,7 +70,7 @@ class Guard:
                 most 300 s) or for what the backoff says, whichever is longer. What is
                 no such number is passed over: it never raises.
         """
-        self._judge(Outcome.FAILURE, _pause(retry_after))
+        self._judge(Outcome.FAILURE, asked_for(retry_after))
 
     def ignore(self) -> None:
         """Settle the call as one from which nothing is learned, now."""
@@ -85,15 +86,6 @@ class Guard:
 
 
 _SETTLED = Era(None)  # stands where the permit of a guard was: it is settled exactly once
-
-LONGEST_PAUSE = 300.0  # seconds; a dependency may not silence its callers for longer
-
-
-def _pause(retry_after: object) -> float | None:
-    """Return the seconds asked for, capped; None for what is no such number."""
-    if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):
-        return None
-    return float(min(retry_after, LONGEST_PAUSE)) if retry_after >= 0 else None  # NaN: None
 
 
 class Entering(Generic[T_co]):

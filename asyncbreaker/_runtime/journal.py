@@ -12,14 +12,12 @@ from typing import NamedTuple
 
 from asyncbreaker._core.circuit import Circuit, Move
 from asyncbreaker._core.states import Cause
+from asyncbreaker._runtime.bulletin import EVERY, Complaints, log
 from asyncbreaker._runtime.snapshot import Failures
 from asyncbreaker.errors import figure
 
-SUMMARY_EVERY = 60.0  # seconds
 NEWS = 3  # closings of one trouble that are told; from then on they count as summaries
 CANCELLED_BLIND = 20  # cancelled calls in a row from which nothing is learned
-
-log = logging.getLogger("asyncbreaker")
 
 
 class _Totals(NamedTuple):
@@ -35,10 +33,10 @@ class Journal:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.complain = Complaints("circuit", name, "breaker").add
         self._since: _Totals | None = None  # while there is trouble
         self.due = math.inf  # when the next summary may be written
         self._closings = 0  # of this trouble
-        self._complained: set[int] = set()
         self._cancelled = 0
         self._judged_before = 0
         self._warned_blind = False
@@ -51,7 +49,7 @@ class Journal:
                 self._write(logging.INFO, move, f"{_ORDERS[move.cause]}{_because(move.reason)}")
             case Cause.TRIPPED | Cause.RETRY_AFTER if move.new_trouble:
                 self._since = _Totals(move.at, circuit.failed, circuit.rejected)
-                self.due, self._closings = move.at + SUMMARY_EVERY, 0
+                self.due, self._closings = move.at + EVERY, 0
                 self._write(logging.WARNING, move, _opened(move, circuit, failures))
             case Cause.RECOVERED:
                 level = self._level_of_closing(move.at)
@@ -61,26 +59,13 @@ class Journal:
 
     def summary(self, now: float, circuit: Circuit) -> None:
         """Log how the trouble goes on; called by a call that arrives when ``due`` is past."""
-        self.due = now + SUMMARY_EVERY
+        self.due = now + EVERY
         log.info(
             "circuit %r is still %s%s",
             self._name,
             circuit.state.value,
             self._so_far(now, circuit),
             extra={"breaker": self._name, "state": circuit.state.value},
-        )
-
-    def complain(self, culprit: object, error: Exception) -> None:
-        """Log that user code raised: an ERROR the first time, DEBUG from then on."""
-        level = logging.DEBUG if id(culprit) in self._complained else logging.ERROR
-        self._complained.add(id(culprit))
-        log.log(
-            level,
-            "circuit %r: %r raised, or answered nonsense, and is passed over",
-            self._name,
-            culprit,
-            exc_info=error,
-            extra={"breaker": self._name},
         )
 
     def ignored(self, cancelled: bool, judged: int) -> None:
@@ -105,7 +90,7 @@ class Journal:
             return logging.INFO
         if now < self.due:
             return logging.DEBUG
-        self.due = now + SUMMARY_EVERY
+        self.due = now + EVERY
         return logging.INFO
 
     def _so_far(self, now: float, circuit: Circuit) -> str:

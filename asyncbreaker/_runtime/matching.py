@@ -31,6 +31,16 @@ def check_matcher(name: str, matcher: object) -> None:
             _check_type(name, kind)
 
 
+def check_retried(name: str, matcher: object) -> None:
+    """Refuse what is no matcher of errors that may be worth another try."""
+    check_matcher(name, matcher)
+    if rejections := _named_rejections(cast("Matcher", matcher)):
+        raise ValueError(
+            f"{name} must not name {rejections[0].__name__}: a rejection is never tried again "
+            "at once; use wait_open= to wait for an open circuit"
+        )
+
+
 def _check_type(name: str, kind: object) -> None:
     if not isinstance(kind, type) or not issubclass(kind, BaseException):
         raise TypeError(f"{name} must name exception types, not {kind!r}")
@@ -91,6 +101,40 @@ class Matching:
             if isinstance(error, named_rejections) if rejected else matches(error):
                 return outcome
         return Outcome.IGNORED
+
+
+class Selecting:
+    """Tells which errors a policy acts on: those that a matcher matches.
+
+    Unlike a breaker, which judges a dependency, it takes rejections as any other error,
+    and of a group all leaves must match: nobody has asked to pass over the others.
+    """
+
+    def __init__(self, on: Matcher, complain: Complain) -> None:
+        self.types = _types(on)
+        """The types that the matcher names; None for a predicate."""
+        self._groups = tuple(kind for kind in self.types or () if _is_group(kind))
+        self._matches = _predicate(on)
+        self._complain = complain
+
+    def picks(self, error: Exception) -> bool:
+        """Tell whether *error* is one of them; never raises itself."""
+        if isinstance(error, self._groups):
+            return True
+        try:
+            return all(isinstance(e, Exception) and self._matches(e) for e in _leaves(error))
+        except _PredicateError as raised:
+            self._complain(raised.predicate, raised.error)
+            return False
+
+
+def _is_group(kind: type[BaseException]) -> bool:
+    return issubclass(kind, BaseExceptionGroup)
+
+
+def has_rejection(error: Exception) -> bool:
+    """Tell whether *error* is a rejection, or a group that holds one."""
+    return any(isinstance(leaf, RejectedError) for leaf in _leaves(error))
 
 
 def of_result(fail_on_result: Callable[[Any], bool], result: object, complain: Complain) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
@@ -11,9 +10,8 @@ from weakref import WeakValueDictionary
 from asyncbreaker._core import checks
 from asyncbreaker._core.states import State
 from asyncbreaker._runtime.breaker import CircuitBreaker, clock_of
+from asyncbreaker._runtime.bulletin import log
 from asyncbreaker.errors import RegistryFullError
-
-log = logging.getLogger("asyncbreaker")
 
 
 class Registry:

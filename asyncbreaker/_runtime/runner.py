@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dis
-import inspect
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 from asyncbreaker._core import checks
 from asyncbreaker._core.circuit import Circuit
@@ -20,11 +18,13 @@ from asyncbreaker._runtime.backend import Clock, LoopLock, ask_within, current_t
 from asyncbreaker._runtime.blocks import Blocks
 from asyncbreaker._runtime.journal import Journal
 from asyncbreaker._runtime.matching import Matching, of_result
+from asyncbreaker._runtime.misuse import explain, is_misuse, refuse
+from asyncbreaker._runtime.pauses import ask
 from asyncbreaker._runtime.settings import Changes, Settings
 from asyncbreaker._runtime.snapshot import Failures, Snapshot
 from asyncbreaker._runtime.telling import Telling
 from asyncbreaker._runtime.waiting import Waiting
-from asyncbreaker.backoff import DEFAULT, NOMINAL, Wait, as_callable, as_wait
+from asyncbreaker.backoff import DEFAULT, NOMINAL
 from asyncbreaker.errors import CircuitOpenError
 from asyncbreaker.events import CallRejected, CallSettled, StateChanged
 from asyncbreaker.trip import LastSeconds, TripRule
@@ -104,7 +104,7 @@ class Runner:
         # The same for ``async with`` blocks that need no record, and whose it is.
         self.bare: Era | Permit | None = None
         self.bare_permit: Era | Permit = self.circuit.void
-        self.blocks = Blocks()  # the others
+        self.blocks: Blocks[Era | Permit] = Blocks()  # the others
         self._removers: list[Callable[[], None]] = []
         self.apply()
 
@@ -132,7 +132,7 @@ class Runner:
         if permit is not None:
             return permit
         if fn is not None and not callable(fn):
-            _refuse(fn)
+            refuse(fn)
         return self._reject(now)
 
     def _admit_locked(self, now: float) -> Era | Permit | None:
@@ -222,9 +222,9 @@ class Runner:
 
     def raised(self, permit: Era | Permit, error: BaseException, fn: object) -> None:
         """Settle what ``call`` caught; raise a hint if *fn* could not be called or awaited."""
-        if type(error) is TypeError and (hint := _hint(fn, error)):
+        if is_misuse(fn, error):
             self.settle(permit, Outcome.IGNORED, error)
-            raise TypeError(hint) from None
+            explain(fn, error)
         self.leave(permit, error)
 
     def leave(self, permit: Era | Permit, error: BaseException | None) -> None:
@@ -367,7 +367,7 @@ class Runner:
         circuit = self.circuit
         while (asking := circuit.asking) is not None:
             circuit.asking = None
-            wait = self._wait(asking.attempt)
+            wait = ask(self.settings.backoff, asking.attempt, DEFAULT, self._journal.complain)
             with self._lock:
                 circuit.give_wait(asking, wait.seconds, wait.rejections, wait.at_least)
         with self._lock:  # queued under it too: threads must not tell moves out of order
@@ -391,14 +391,6 @@ class Runner:
             self.waiting.closed()
         self.waiting.stirred()
         self.telling.drain()
-
-    def _wait(self, attempt: int) -> Wait:
-        """Ask the backoff; what is no answer means what the default one says."""
-        try:
-            return as_wait(as_callable(self.settings.backoff)(attempt))
-        except Exception as error:
-            self._journal.complain(self.settings.backoff, error)
-        return as_wait(DEFAULT(attempt))
 
     def apply(self, *, listeners: bool = True) -> None:
         """Make what the settings say hold."""
@@ -564,37 +556,6 @@ def _read(clock: Clock) -> float | None:
         return clock()
     except Exception:
         return None  # only ``seconds_in_state`` of the first era misses it
-
-
-def _refuse(fn: object) -> NoReturn:
-    """Refuse what cannot be called; a coroutine is closed, so that Python need not warn of it."""
-    if inspect.iscoroutine(fn):
-        fn.close()
-        raise TypeError(
-            "call() makes the coroutine itself, so that none is made when the circuit is open: "
-            f"write breaker.call(fn, ...) instead of breaker.call(fn(...)); got {fn!r}"
-        )
-    raise TypeError(f"call() needs a callable that returns an awaitable, not {fn!r}")
-
-
-def _hint(fn: object, error: TypeError) -> str | None:
-    """Say what is wrong if ``call`` raised *error* itself because of *fn*; None if it did not."""
-    if not callable(fn):
-        _refuse(fn)
-    raised = error.__traceback__
-    if raised is None or raised.tb_next is not None:
-        return None
-    # Raised in ``call`` itself: by calling *fn* with wrong arguments, which counts as
-    # a failure like any other, or by awaiting what it returned.
-    if raised.tb_frame.f_code.co_code[raised.tb_lasti] != _GET_AWAITABLE:
-        return None
-    text = f"call() needs a callable that returns an awaitable; {fn!r} did not: {error}"
-    if inspect.isasyncgenfunction(fn):
-        return text + "; decorate async generator functions with @breaker"
-    return text + "; for an async context manager use `async with breaker.entering(fn, ...)`"
-
-
-_GET_AWAITABLE = dis.opmap["GET_AWAITABLE"]
 
 
 def _words(rule: TripRule) -> str:

@@ -82,12 +82,21 @@ class Failures:
         """Return the last one; None if there was none."""
         if not self._recent:
             return None
-        message = _SECRETS.sub("...", self._message)
+        message = _without_secrets(self._message)
         return FailureSummary(self._recent[-1], message, max(0.0, now - self._at))
 
     def types(self) -> str:
         """Name the types of the last failures, the commonest first: ``TimeoutError x3``."""
         return ", ".join(f"{kind} x{n}" for kind, n in Counter(self._recent).most_common(3))
+
+
+def message_of(error: BaseException) -> str:
+    """Return the text of *error*, shortened, without what a URL may give away."""
+    return _without_secrets(_text(error))
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRETS.sub("...", text)
 
 
 def _text(error: BaseException) -> str:

@@ -13,12 +13,12 @@ from typing import Any, Generic, TypeVar
 from asyncbreaker._core import checks
 from asyncbreaker._runtime.backend import Signal
 from asyncbreaker._runtime.matching import Complain
-from asyncbreaker.events import CallRejected, CallSettled, Event, StateChanged
+from asyncbreaker.events import CallRejected, CallSettled, Event, PolicyEvent, StateChanged
 
-KINDS: tuple[type[Any], ...] = (StateChanged, CallRejected, CallSettled)
+KINDS: tuple[type[Event], ...] = (StateChanged, CallRejected, CallSettled)
 BUFFER = 1000  # events that a stream keeps for a consumer that sleeps
 
-E = TypeVar("E", bound=Event)
+E = TypeVar("E", bound=Event | PolicyEvent)
 
 
 def check_listener(name: str, listener: object) -> None:
@@ -32,13 +32,15 @@ def check_listener(name: str, listener: object) -> None:
     checks.function(name, listener)
 
 
-def check_kinds(kinds: tuple[object, ...]) -> tuple[type[Any], ...]:
-    """Return the kinds of events asked for, ``StateChanged`` where none is named."""
+def check_kinds(
+    kinds: tuple[object, ...], told: tuple[type[Any], ...], default: tuple[type[Any], ...]
+) -> tuple[type[Any], ...]:
+    """Return those of the *told* kinds of events that are asked for, *default* for none."""
     for kind in kinds:
-        if not any(kind is known for known in KINDS):
-            names = ", ".join(known.__name__ for known in KINDS)
+        if not any(kind is known for known in told):
+            names = ", ".join(known.__name__ for known in told)
             raise TypeError(f"kinds must be event classes ({names}), not {kind!r}")
-    return tuple(kind for kind in KINDS if kind in kinds) or (StateChanged,)
+    return tuple(kind for kind in told if kind in kinds) or default
 
 
 class Telling:
@@ -47,7 +49,7 @@ class Telling:
     def __init__(self, complain: Complain) -> None:
         self._complain = complain
         self._listeners: dict[type[Any], tuple[partial[object], ...]] = {}
-        self._queue: deque[Event] = deque()
+        self._queue: deque[Event | PolicyEvent] = deque()
         self._telling = threading.Lock()  # one tells at a time, also of several threads
 
     def add(
@@ -72,7 +74,7 @@ class Telling:
         """Tell whether anybody listens: if not, the event need not be built."""
         return bool(self._listeners.get(kind))
 
-    def queue(self, event: Event) -> None:
+    def queue(self, event: Event | PolicyEvent) -> None:
         """Put *event* in the line; ``drain`` tells it."""
         self._queue.append(event)
 
@@ -87,7 +89,7 @@ class Telling:
             finally:
                 self._telling.release()
 
-    def _tell(self, event: Event) -> None:
+    def _tell(self, event: Event | PolicyEvent) -> None:
         for listener in self._listeners.get(type(event), ()):
             try:
                 listener(event)
@@ -96,7 +98,7 @@ class Telling:
 
 
 class EventStream(Generic[E]):
-    """An async iterator over the events of one breaker: see ``CircuitBreaker.events``."""
+    """An async iterator over the events of one breaker or policy: see ``events`` there."""
 
     def __init__(self, subscribe: Callable[[Callable[[E], object]], Callable[[], None]]) -> None:
         self._subscribe = subscribe

@@ -32,7 +32,7 @@ def test_importing_brings_in_nothing_optional() -> None:
 
 def test_importing_and_making_start_nothing() -> None:
     """
-    No thread, no event loop, no socket: not by the import and not by a breaker.
+    No thread, no event loop, no socket: not by the import and not by a breaker or a policy.
     """
     code = """
 import socket, threading
@@ -42,6 +42,13 @@ import asyncio, asyncbreaker
 breaker = asyncbreaker.CircuitBreaker(slow=1.0)
 registry = asyncbreaker.Registry(asyncbreaker.CircuitBreaker)
 registry["a"]
+from asyncbreaker import Bulkhead, Fallback, Hedge, LastGood, Pipeline, Retry, RetryBudget, Timeout
+retry = Retry(budget=RetryBudget())
+pipeline = Pipeline(
+    Fallback(value=None), LastGood(), retry, Hedge(0.1), breaker, Bulkhead(1), Timeout(1.0)
+)
+@pipeline
+async def guarded(): ...
 print(threading.active_count(), len(made), asyncio._get_running_loop())
 """
     assert "1 0 None" == run(code)
