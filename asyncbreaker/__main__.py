@@ -32,6 +32,11 @@ def parser() -> Parser:
     about = "an outage of a real HTTP service, with and without a breaker side by side"
     demo = commands.add_parser("demo", help=about, description=f"Show {about}.", allow_abbrev=False)
     demo.add_argument("--fast", action="store_true", help="5 seconds instead of 20")
+    demo.add_argument(
+        "--full",
+        action="store_true",
+        help="answer the callers through a pipeline: fresh, from memory or with a substitute",
+    )
     demo.add_argument("--trio", action="store_true", help="run on trio instead of asyncio")
     demo.add_argument(
         "--port", type=port, default=0, metavar="N", help="the server's port (default: a free one)"
@@ -64,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return lab(options)
     from asyncbreaker._demo.command import demo
 
-    return demo(fast=options.fast, trio=options.trio, port=options.port)
+    return demo(fast=options.fast, trio=options.trio, port=options.port, full=options.full)
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def test_the_commands_install_extras_that_there_are() -> None:
     assert named == set(project["optional-dependencies"])
 
 
-@pytest.mark.parametrize("option", ["--fast", "--trio"])
+@pytest.mark.parametrize("option", ["--fast", "--full", "--trio"])
 def test_the_demo_knows_the_options_that_are_named(option: str) -> None:
     """
     The options that the text names exist.

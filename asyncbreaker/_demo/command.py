@@ -15,18 +15,18 @@ INSTALL = "pip install '.[demo]' in the source tree of asyncbreaker-resilience"
 INTERRUPTED = 128  # plus the signal: what a shell expects
 
 
-def demo(*, fast: bool, trio: bool, port: int) -> int:
+def demo(*, fast: bool, trio: bool, port: int, full: bool = False) -> int:
     """Run the demo; return the exit code, having said in one line on stderr why if it is 2."""
     lacking = missing(trio=trio)
     if lacking:
         return refuse(f"{' and '.join(lacking)} missing: {INSTALL}")
-    from asyncbreaker._demo.show import ServerError, show
+    from asyncbreaker._demo.show import ServerError, show, show_full
 
     # What the breaker logs is shown already, and would tear the picture.
     logging.getLogger("asyncbreaker").addHandler(logging.NullHandler())
-    code = 0
+    code, shown = 0, show_full if full else show
     try:
-        code = anyio.run(until_signal, lambda: show(fast, port), backend=backend(trio=trio))
+        code = anyio.run(until_signal, lambda: shown(fast, port), backend=backend(trio=trio))
     except* ServerError as group:
         code = refuse(innermost(group))
     except* BrokenPipeError:  # nobody reads on, so there is nobody to tell

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 
 from asyncbreaker import State
 from asyncbreaker._demo.run import Run
@@ -19,7 +21,15 @@ class Findings:
 
     callers: int
     sent: int
+    """Retries included."""
+    retries: int
     answered: int
+    """By the service."""
+    cached: int
+    """Answered from memory."""
+    age: float | None
+    """Median age of what was answered from memory."""
+    substituted: int
     failed: int
     rejected: int
     wasted: int
@@ -29,6 +39,8 @@ class Findings:
     recovered: float | None
     """From the service being back to its callers being answered at full rate for good."""
     slowest: float
+    ends_in_trouble: Counter[End]
+    """What became of those who called while the service was slow or dead."""
     waited: float
     """Mean time a caller waited for an answer, an error or a rejection during the trouble."""
 
@@ -38,19 +50,30 @@ def findings(run: Run, side: Side) -> Findings:
     trouble, dead, back = (
         run.phases[phase] for phase in (Phase.SLOW, Phase.DEAD, Phase.RECOVERING)
     )
-    in_trouble = [call.seconds for call in side.calls if trouble <= call.began < back]
+    in_trouble = [call for call in side.calls if trouble <= call.began < back]
     return Findings(
         callers=len(side.calls),
-        sent=sum(call.sent for call in side.calls),
+        sent=len(side.sends),
+        retries=sum(max(0, len(call.sends) - 1) for call in side.calls),
         answered=side.count(End.ANSWERED),
+        cached=side.count(End.CACHED),
+        age=median_age(side),
+        substituted=side.count(End.SUBSTITUTED),
         failed=side.count(End.FAILED),
         rejected=side.count(End.REJECTED),
-        wasted=sum(call.sent and dead <= call.began < back for call in side.calls),
+        wasted=sum(dead <= at < back for at in side.sends),
         detected=detected(side, trouble),
         recovered=recovered(side, back),
         slowest=max(call.seconds for call in side.calls),
-        waited=sum(in_trouble) / max(1, len(in_trouble)),
+        ends_in_trouble=Counter(call.end for call in in_trouble),
+        waited=sum(call.seconds for call in in_trouble) / max(1, len(in_trouble)),
     )
+
+
+def median_age(side: Side) -> float | None:
+    """Seconds; None when nothing was answered from memory."""
+    ages = [call.age for call in side.calls if call.age is not None]
+    return median(ages) if ages else None
 
 
 def detected(side: Side, trouble: float) -> float | None:

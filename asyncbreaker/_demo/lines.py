@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import anyio
 from rich.console import Console
 
 from asyncbreaker import StateChanged
+from asyncbreaker._demo.modes import Ends, Mode
 from asyncbreaker._demo.run import Run
-from asyncbreaker._demo.sides import End
+from asyncbreaker._demo.sides import Side
 from asyncbreaker._demo.words import MEANING, milliseconds
 
-HEAD = """\
-                  | without a breaker   | with a breaker
-  time service    |    ok failed   wait |    ok failed rejected   wait state"""
 LOOK = 0.1  # seconds between two looks
 
 
@@ -46,23 +44,35 @@ def said(move: StateChanged) -> str:
     return f"{move.old} -> {move.new} ({move.cause})".replace("_", "-")
 
 
+def head(mode: Mode) -> str:
+    """Say what stands in the columns of :func:`figures`."""
+    bare, guarded = (" ".join(columns) for columns in mode.columns)
+    first, second = mode.names
+    return (
+        f"{'':18}| {first:<{len(bare) + 8}}| {second}\n"
+        f"  time service    | {bare}   wait | {guarded}   wait state"
+    )
+
+
 def figures(run: Run) -> str:
     """Say in one line what has happened so far."""
-    without, guarded = run.without, run.guarded
+    bare, guarded = run.mode.columns
     return (
-        f"{run.elapsed:5.1f}s {run.phase:<10} |"
-        f" {without.count(End.ANSWERED):>5} {without.count(End.FAILED):>6}"
-        f" {milliseconds(without.recent_wait()):>6} |"
-        f" {guarded.count(End.ANSWERED):>5} {guarded.count(End.FAILED):>6}"
-        f" {guarded.count(End.REJECTED):>8} {milliseconds(guarded.recent_wait()):>6}"
-        f" {guarded.state}"
+        f"{run.elapsed:5.1f}s {run.phase:<10} | {counts(run.without, bare)} |"
+        f" {counts(run.guarded, guarded)} {run.guarded.state}"
     )
+
+
+def counts(side: Side, columns: Mapping[str, Ends]) -> str:
+    """Count the ends of one side's calls, each in its column."""
+    told = [f"{side.count(*ends):>{len(word)}}" for word, ends in columns.items()]
+    return " ".join([*told, f"{milliseconds(side.recent_wait()):>6}"])
 
 
 async def watch(run: Run, console: Console) -> None:
     """Print lines until the run is over."""
     lines = Lines(run)
-    say(console, HEAD)
+    say(console, head(run.mode))
     while not run.over:
         await anyio.sleep(LOOK)
         for line in lines.new():

@@ -11,8 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncbreaker._demo.lines import said
+from asyncbreaker._demo.modes import Ends
 from asyncbreaker._demo.run import Run
-from asyncbreaker._demo.sides import End, Side
+from asyncbreaker._demo.sides import ANSWERS, End, Side
 from asyncbreaker._demo.words import MEANING, milliseconds
 
 REDRAW = 0.1  # seconds
@@ -49,14 +50,14 @@ def figures(run: Run) -> Table:
     """Draw the figures of both sides, so far."""
     table = Table(box=SIMPLE_HEAD)
     table.add_column("so far", width=24)
-    for heading in ("without a breaker", "with a breaker"):
+    for heading in run.mode.names:
         table.add_column(heading, justify="right", width=18)
     sides = (run.without, run.guarded)
     state = (Text(side.state, STATE_COLOURS.get(side.state, "")) for side in sides)
     table.add_row("state", *state)
-    table.add_row("calls sent", *(str(sum(call.sent for call in side.calls)) for side in sides))
-    for end in (End.ANSWERED, End.FAILED, End.REJECTED):
-        table.add_row(end.value, *(str(side.count(end)) for side in sides))
+    table.add_row("calls sent", *(str(len(side.sends)) for side in sides))
+    for word, ends in run.mode.ends.items():
+        table.add_row(word, *(str(side.count(*ends)) for side in sides))
     table.add_row("waiting now", *(str(side.count(End.RUNNING)) for side in sides))
     table.add_row("latency, last second", *(milliseconds(side.recent_wait()) for side in sides))
     return table
@@ -64,21 +65,22 @@ def figures(run: Run) -> Table:
 
 def histories(run: Run, levels: str) -> list[Text]:
     """Draw for both sides which share of the callers was answered, from left to right."""
-    return [
-        Text("  callers answered"),
-        Text(f"    without  {history(run, run.without, levels)}", no_wrap=True),
-        Text(f"    with     {history(run, run.guarded, levels)}", no_wrap=True),
+    drawn = [
+        Text(f"    {word:<8} {history(run, side, levels, ends)}", no_wrap=True)
+        for side, shares in zip((run.without, run.guarded), run.mode.histories, strict=True)
+        for word, ends in shares.items()
     ]
+    return [Text("  callers answered"), *drawn]
 
 
-def history(run: Run, side: Side, levels: str) -> str:
+def history(run: Run, side: Side, levels: str, ends: Ends = ANSWERS) -> str:
     """One character per slot of time; a blank one where no call has ended."""
     called, answered = [0] * SLOTS, [0] * SLOTS
     for call in side.calls:
         if call.end is not End.RUNNING:
             slot = min(SLOTS - 1, int((call.began - run.began) / run.script.seconds * SLOTS))
             called[slot] += 1
-            answered[slot] += call.end is End.ANSWERED
+            answered[slot] += call.end in ends
     return "".join(
         levels[good * (len(levels) - 1) // every] if every else " "
         for good, every in zip(answered, called, strict=True)

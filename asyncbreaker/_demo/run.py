@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from asyncbreaker import CircuitBreaker
 from asyncbreaker._demo.client import Fetch, http_client
+from asyncbreaker._demo.modes import BREAKER, Mode
 from asyncbreaker._demo.process import ServerError, running_server
 from asyncbreaker._demo.script import Phase, Script
 from asyncbreaker._demo.sides import Side
@@ -21,10 +21,11 @@ PATIENCE = 10.0  # seconds that a change of phase may take on a busy machine
 class Run:
     """One run of the script, to be looked at while it lasts and afterwards."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, mode: Mode = BREAKER) -> None:
         self.script = script
+        self.mode = mode
         self.without = Side("/without")
-        self.guarded = Side("/with", CircuitBreaker("inventory", slow=script.slow))
+        self.guarded = mode.guarded(script)
         self.phase = Phase.HEALTHY
         self.began = 0.0
         self.phases: dict[Phase, float] = {}
@@ -39,12 +40,14 @@ class Run:
     async def play(self, fetch: Fetch, control: Fetch) -> None:
         """Play the whole script; returns when the last call has ended."""
         self.began = time.monotonic()
+        questions = self.mode.questions()
         async with anyio.create_task_group() as calls:
             calls.start_soon(self._change_phases, control)
             async for _ in self._arrivals():
                 # Neither side waits for the other, nor a caller for the one before.
-                calls.start_soon(self.without.call, fetch)
-                calls.start_soon(self.guarded.call, fetch)
+                question = next(questions)
+                calls.start_soon(self.without.call, fetch, question)
+                calls.start_soon(self.guarded.call, fetch, question)
         self.over = True
 
     async def _change_phases(self, control: Fetch) -> None:

@@ -1,9 +1,9 @@
 """The demo's HTTP server, run as a process of its own: ``-m asyncbreaker._demo.server``.
 
-``GET /with`` and ``GET /without`` each reach a backend of their own, so that neither
-side suffers from what the other sends; ``GET /phase/<phase>`` changes both. The first
-line on stdout is ``port <n>``, or what went wrong. It ends when its stdin does, so
-that it outlives its parent in no case.
+``GET /with`` and ``GET /without``, and what is below them, each reach a backend
+of their own, so that neither side suffers from what the other sends; ``GET /phase/<phase>``
+changes both. The first line on stdout is ``port <n>``, or what went wrong. It ends when its
+stdin does, so that it outlives its parent in no case.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ class Service:
     """Both backends, and which path reaches what."""
 
     def __init__(self, warming: float) -> None:
-        self.backends = {"/with": Backend(warming), "/without": Backend(warming)}
+        self.backends = {"with": Backend(warming), "without": Backend(warming)}
 
     def take(self, path: str, connection: Connection) -> None:
         """Pass a call on to where its path leads."""
-        folder, _, phase = path.removeprefix("/").partition("/")
-        if path in self.backends:
-            self.backends[path].arrive(connection.answer)
-        elif folder == "phase" and phase in set(Phase):
+        folder, _, rest = path.removeprefix("/").partition("/")
+        if folder in self.backends:
+            self.backends[folder].arrive(connection.answer)
+        elif folder == "phase" and rest in set(Phase):
             for backend in self.backends.values():
-                backend.enter(Phase(phase), time.monotonic())
+                backend.enter(Phase(rest), time.monotonic())
             connection.answer(200)
         else:
             connection.answer(404)

@@ -9,16 +9,12 @@ from rich.console import Console
 
 from asyncbreaker._demo import lines, picture
 from asyncbreaker._demo.closing import conclude
+from asyncbreaker._demo.modes import BREAKER, PIPELINE, Mode
 from asyncbreaker._demo.process import ServerError
 from asyncbreaker._demo.run import Run, service
 from asyncbreaker._demo.script import FAST, FULL, Script
 
-__all__ = ["ServerError", "perform", "show"]
-
-OPENING = (
-    "One service on this machine, called 60 times a second, twice: without and with a "
-    "circuit breaker. It falls ill, dies and comes back. A caller waits {timeout:.1f} s at most."
-)
+__all__ = ["ServerError", "perform", "show", "show_full"]
 
 
 class Output(Console):
@@ -36,12 +32,18 @@ async def show(fast: bool, port: int) -> None:
     await perform(FAST if fast else FULL, port, Output())
 
 
-async def perform(script: Script, port: int, console: Console) -> None:
+async def show_full(fast: bool, port: int) -> None:
+    """Show on stdout how a pipeline answers its callers (``--full``)."""
+    await perform(FAST if fast else FULL, port, Output(), PIPELINE)
+
+
+async def perform(script: Script, port: int, console: Console, mode: Mode = BREAKER) -> None:
     """Play *script* against a server of its own, and show it on *console*."""
-    run = Run(script)
+    run = Run(script, mode)
     watch = picture.watch if console.is_terminal else lines.watch
     async with service(script, port) as (fetch, control), anyio.create_task_group() as tasks:
-        console.print(OPENING.format(timeout=script.timeout), highlight=False, width=78)
+        opening = mode.opening.format(timeout=script.timeout)
+        console.print(opening, markup=False, highlight=False, width=78)
         tasks.start_soon(watch, run, console)
         await run.play(fetch, control)
     conclude(run, console)

@@ -8,15 +8,22 @@ from enum import StrEnum
 
 from asyncbreaker import CircuitBreaker, CircuitOpenError, StateChanged
 from asyncbreaker._demo.client import Fetch
+from asyncbreaker._demo.script import Script
 
 
 class End(StrEnum):
     """What became of a call."""
 
     RUNNING = "running"
-    ANSWERED = "answered"
+    ANSWERED = "answered"  # by the service
+    CACHED = "cached"  # by a pipeline, from memory
+    SUBSTITUTED = "substituted"  # by a pipeline that had nothing better
     FAILED = "failed"
     REJECTED = "rejected"  # by the breaker: it was not sent
+
+
+ANSWERS = (End.ANSWERED, End.CACHED, End.SUBSTITUTED)
+ERRORS = (End.FAILED, End.REJECTED)
 
 
 @dataclass(slots=True)
@@ -26,11 +33,13 @@ class Call:
     began: float
     end: End = End.RUNNING
     seconds: float = 0.0
+    age: float | None = None
+    """Seconds, of a remembered answer."""
 
     @property
-    def sent(self) -> bool:
-        """Whether the service was asked."""
-        return self.end is not End.REJECTED
+    def sends(self) -> list[float]:
+        """When the service was asked: at once, if at all."""
+        return [] if self.end is End.REJECTED else [self.began]
 
 
 @dataclass(slots=True)
@@ -46,26 +55,38 @@ class Side:
         if self.breaker is not None:
             self.breaker.add_listener(self.moves.append)
 
-    async def call(self, fetch: Fetch) -> None:
-        """Ask the service once, through the breaker if there is one."""
-        call = Call(time.monotonic())
+    async def call(self, fetch: Fetch, question: str = "") -> None:
+        """Ask the service once, and keep what became of it."""
+        call = self.begin()
         self.calls.append(call)
         try:
-            if self.breaker is None:
-                await fetch(self.path)
-            else:
-                await self.breaker.call(fetch, self.path)
+            call.end = await self.ask(call, fetch, self.path + question)
         except CircuitOpenError:
             call.end = End.REJECTED
         except Exception:
             call.end = End.FAILED
-        else:
-            call.end = End.ANSWERED
         call.seconds = time.monotonic() - call.began
 
-    def count(self, end: End) -> int:
-        """How many calls have come to this end."""
-        return sum(call.end is end for call in self.calls)
+    def begin(self) -> Call:
+        """Return a call that begins now."""
+        return Call(time.monotonic())
+
+    async def ask(self, call: Call, fetch: Fetch, path: str) -> End:
+        """Ask the service, through the breaker if there is one; return how it ended."""
+        if self.breaker is None:
+            await fetch(path)
+        else:
+            await self.breaker.call(fetch, path)
+        return End.ANSWERED
+
+    def count(self, *ends: End) -> int:
+        """How many calls have come to one of these ends."""
+        return sum(call.end in ends for call in self.calls)
+
+    @property
+    def sends(self) -> list[float]:
+        """When the service was asked, over all calls."""
+        return [at for call in self.calls for at in call.sends]
 
     @property
     def state(self) -> str:
@@ -81,3 +102,13 @@ class Side:
             if call.end is not End.RUNNING and call.began + call.seconds > now - 1.0
         ]
         return sum(recent) / len(recent) if recent else None
+
+
+def inventory(script: Script) -> CircuitBreaker:
+    """Return the breaker of a guarded side."""
+    return CircuitBreaker("inventory", slow=script.slow)
+
+
+def guarded(script: Script) -> Side:
+    """Return the side that has a breaker and nothing else."""
+    return Side("/with", inventory(script))

@@ -20,3 +20,8 @@ def milliseconds(seconds: float | None) -> str:
 def since_back(seconds: float | None) -> str:
     """Say how long after its return the service answered at full rate."""
     return "more than this run" if seconds is None else f"{seconds:.1f} s"
+
+
+def detection(seconds: float | None) -> str:
+    """Say when the breaker opened; "-" when none did."""
+    return "-" if seconds is None else f"{seconds:.1f} s"
