@@ -7,6 +7,7 @@ at import works through several ``asyncio.run`` and ``trio.run``, and in several
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable
@@ -146,7 +147,7 @@ class Limit:
     left in one task.
     """
 
-    __slots__ = ("_clock", "_outer", "_scope", "_seconds", "_sleepers", "ran_out")
+    __slots__ = ("_clock", "_outer", "_scope", "_seconds", "_sleepers", "_when", "ran_out")
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self._seconds = seconds
@@ -194,11 +195,12 @@ class Limit:
         self._sleepers = anyio.create_task_group()
         await self._sleepers.__aenter__()
         self._sleepers.start_soon(_cancel_at, sleep_until, when, self._scope)
-        self._outer = _deadlines.get()
-        _deadlines.set((*self._outer, (self._clock, when)))
+        self._when, self._outer = when, _limits.get()
+        _limits.set((*self._outer, self))
 
     async def _leave_sleepers(self, sleepers: TaskGroup, exc: BaseException | None) -> None:
-        _deadlines.set(self._outer)
+        self._when = math.inf  # a task that was started inside may live on, and know of it
+        _limits.set(self._outer)
         sleepers.cancel_scope.cancel()
         try:
             # Not told what the block raised, which would come back in a group.
@@ -208,17 +210,18 @@ class Limit:
                 raise
             # It ends by a cancellation already, which goes on.
 
+    def left(self, clock: Clock) -> float:
+        """Seconds until it ends, if it is by *clock* and no scope tells it."""
+        return self._when - clock() if clock is self._clock else math.inf
 
-_deadlines: ContextVar[tuple[tuple[Clock, float], ...]] = ContextVar("_deadlines", default=())
+
+_limits: ContextVar[tuple[Limit, ...]] = ContextVar("_limits", default=())
 
 
 def seconds_left(clock: Clock) -> float:
     """Seconds until the nearest deadline around this task, of anyio, trio or a ``Limit``."""
     left = anyio.current_effective_deadline() - anyio.current_time()
-    for by, when in _deadlines.get():
-        if by is clock:
-            left = min(left, when - clock())
-    return left
+    return min([left, *(limit.left(clock) for limit in _limits.get())])
 
 
 async def ask_within(

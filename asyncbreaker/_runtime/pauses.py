@@ -17,8 +17,8 @@ def ask(backoff: Backoff | float, attempt: int, default: Backoff, complain: Comp
     return as_wait(default(attempt))
 
 
-def asked_for(retry_after: object) -> float | None:
-    """Return the seconds that a dependency asked for, capped; None for what is no such number."""
+def asked_for(retry_after: object, *, longest: float = LONGEST_PAUSE) -> float | None:
+    """Return the seconds that were asked for, *longest* at most; None for what is no number."""
     if isinstance(retry_after, bool) or not isinstance(retry_after, (int, float)):
         return None
-    return float(min(retry_after, LONGEST_PAUSE)) if retry_after >= 0 else None  # NaN: None
+    return float(min(retry_after, longest)) if retry_after >= 0 else None  # NaN: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
@@ -18,7 +19,7 @@ from asyncbreaker._runtime.pauses import ask, asked_for
 from asyncbreaker._runtime.policy import Around
 from asyncbreaker._runtime.retry_budget import RetryBudget
 from asyncbreaker.backoff import Backoff, check_backoff, exponential, full_jitter
-from asyncbreaker.errors import CircuitOpenError, figure
+from asyncbreaker.errors import CircuitOpenError, RejectedError, figure
 from asyncbreaker.events import GaveUp, RetriesExhausted, RetryScheduled
 
 P = ParamSpec("P")
@@ -26,8 +27,8 @@ R = TypeVar("R")
 
 DEFAULT = full_jitter(exponential(0.1, maximum=5.0))
 
-# Where nobody knows when a circuit will admit a call, it is not asked more often than
-# this, in seconds, whatever the backoff says: asking costs the event loop, too.
+# An open circuit is not asked more often than this, in seconds, whatever it or the backoff
+# says: a pause of nothing would never use up what ``wait_open`` allows.
 PACE = 0.01
 
 _attempt: ContextVar[int] = ContextVar("asyncbreaker_attempt", default=1)
@@ -154,7 +155,7 @@ class Retry(Around):
         if verdict is not None:
             self._schedule(run, error, verdict)
         elif run.attempt > 1:
-            _note(error, f"{self._tries(run, error)}; this error is not tried again")
+            self._note(run, error, "; this error is not tried again")
         return verdict
 
     def _after_failure(self, run: _Run, error: Exception) -> float | GaveUp:
@@ -173,16 +174,18 @@ class Retry(Around):
     def _after_rejection(self, run: _Run, error: Exception) -> float | GaveUp | None:
         if not self.wait_open or not isinstance(error, CircuitOpenError):
             return None
-        pause = error.retry_after
+        # Of a circuit, not of a dependency, so not capped: ``wait_open`` bounds it.
+        pause = asked_for(self._retry_after(error), longest=sys.float_info.max)
         if pause is None:
             run.refusals += 1
-            pause = max(ask(self._backoff, run.refusals, DEFAULT, self._complain).seconds, PACE)
+            pause = ask(self._backoff, run.refusals, DEFAULT, self._complain).seconds
+        pause = max(float(pause), PACE)
         if run.waited + pause > self.wait_open:
             return GaveUp.WAIT_OPEN
         if (too_long := self._too_long(run, pause)) is not None:
             return too_long
         run.waited += pause
-        return float(pause)
+        return pause
 
     def _too_long(self, run: _Run, pause: float) -> GaveUp | None:
         if self._clock() + pause > run.began + self._within:
@@ -205,7 +208,7 @@ class Retry(Around):
     def _give_up(self, run: _Run, error: Exception, reason: GaveUp) -> None:
         now = self._clock()
         seconds, kind, tries = now - run.began, type(error).__name__, _tries(run, error)
-        _note(error, f"{self._tries(run, error)} in {figure(seconds)} s: {_WORDS[reason]}")
+        self._note(run, error, f" in {figure(seconds)} s: {_WORDS[reason]}")
         if reason is GaveUp.BUDGET:
             self._spent.add(now, "lets %s pass: %s", kind, _WORDS[reason])
         else:
@@ -213,8 +216,14 @@ class Retry(Around):
         if self._wants(RetriesExhausted):
             self._tell(RetriesExhausted(self._name, tries, reason, seconds, kind, now))
 
-    def _tries(self, run: _Run, error: Exception) -> str:
-        return f"{self._name}: gave up after {_tries(run, error)} of {self._attempts} attempts"
+    def _note(self, run: _Run, error: Exception, why: str) -> None:
+        begin = f"{self._name}: gave up after "
+        tries = f"{_tries(run, error)} of {self._attempts} attempts"
+        try:
+            _remove_notes(error, begin)
+            error.add_note(f"{begin}{tries}{why}")
+        except Exception:  # an error that takes no notes is passed on without
+            return
 
 
 _WORDS = {
@@ -228,11 +237,10 @@ _WORDS = {
 
 def _tries(run: _Run, error: Exception) -> int:
     """How many tries were made: one that was rejected was none."""
-    return run.attempt - has_rejection(error)
+    return run.attempt - isinstance(error, RejectedError)
 
 
-def _note(error: Exception, text: str) -> None:
-    try:
-        error.add_note(text)
-    except Exception:  # an error that takes no notes is passed on without
-        return
+def _remove_notes(error: Exception, begin: str) -> None:
+    """Remove what was noted before: some clients raise one object again for every call."""
+    notes: list[str] = getattr(error, "__notes__", [])
+    notes[:] = [note for note in notes if not note.startswith(begin)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 
 from asyncbreaker._core import checks
-from asyncbreaker._core.windows import FAILURE, SUCCESS, TimeWindow
+from asyncbreaker._core.windows import SUCCESS, TimeWindow
 from asyncbreaker._runtime.backend import Clock
 
-BUCKETS = 10  # a tenth of the window leaves at a time
+BUCKETS = 10  # a tenth of the window's calls leaves at a time
 
 
 class RetryBudget:
@@ -44,15 +45,18 @@ class RetryBudget:
         if clock is not None:
             checks.function("clock", clock)
         self._clock = clock
-        # Calls are kept as successes, retries as failures: a window knows no other words.
-        self._window = TimeWindow(window, BUCKETS)
+        self._seconds = window
+        self._calls = TimeWindow(window, BUCKETS)
+        # Retries by their dates, so that no window has too many of them. The budget itself
+        # bounds how many that are; of calls there may be more than one would keep.
+        self._retries: deque[float] = deque()
         # Threads that ask at once must not both take the last one.
         self._lock = threading.Lock()
 
     def deposit(self, now: float) -> None:
         """Count a call; *now*: seconds by the caller's clock."""
         with self._lock:
-            self._window.count(SUCCESS, self._read(now))
+            self._calls.count(SUCCESS, self._read(now))
 
     def withdraw(self, now: float) -> bool:
         """Take one retry; return whether there was one."""
@@ -60,7 +64,7 @@ class RetryBudget:
             now = self._read(now)
             if self._left(now) < 1:
                 return False
-            self._window.count(FAILURE, now)
+            self._retries.append(now)
             return True
 
     def balance(self, now: float) -> float:
@@ -69,8 +73,10 @@ class RetryBudget:
             return self._left(self._read(now))
 
     def _left(self, now: float) -> float:
-        calls = self._window.totals(now)
-        return self._always + self._ratio * calls.successes - calls.failures
+        retries = self._retries
+        while retries and retries[0] <= now - self._seconds:
+            retries.popleft()
+        return self._always + self._ratio * self._calls.totals(now).calls - len(retries)
 
     def _read(self, now: float) -> float:
         return now if self._clock is None else self._clock()
