@@ -127,7 +127,7 @@ async def test_a_ready_made_coroutine_is_refused_and_closed(
     """
     breaker = make(clock)
     force_state(breaker, state)
-    with pytest.raises(TypeError, match=r"write breaker\.call\(fn, \.\.\.\)"):
+    with pytest.raises(TypeError, match=r"write call\(fn, \.\.\.\)"):
         await breaker.call(answer())  # type: ignore[arg-type]
 
     assert (state, 0) == (breaker.state, breaker.snapshot().failed)
