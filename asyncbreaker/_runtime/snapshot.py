@@ -12,10 +12,11 @@ from asyncbreaker._core.windows import Counts
 from asyncbreaker.errors import FailureSummary
 
 LONGEST_MESSAGE = 300  # characters of an exception's text
+LONGEST_TEXT = 2000  # ... that are looked through for secrets, before the rest is cut off
 RECENT = 20  # failures whose types are remembered for the log
 
 # Tokens travel in the query or before the host of a URL: neither is repeated.
-_SECRETS = re.compile(r"(?<=://)[^\s/@]+(?=@)|(?<=\?)[^\s'\"<>)]+")
+_SECRETS = re.compile(r"(?<=://)[^\s/]+(?=@)|(?<=\?)[^\s'\"<>)]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,11 @@ def message_of(error: BaseException) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    return _SECRETS.sub("...", text)
+    return _SECRETS.sub("...", text)[:LONGEST_MESSAGE]
 
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)[:LONGEST_MESSAGE]
+        return str(error)[:LONGEST_TEXT]
     except Exception:  # a broken __str__ must not take the error's place
         return "(its text cannot be read)"
