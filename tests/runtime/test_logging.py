@@ -511,3 +511,24 @@ async def test_a_dependency_that_flaps_is_no_louder(
         force_state(breaker, State.HALF_OPEN)
         await breaker.call(answer_late)
     assert "closed" in caplog.records[-1].getMessage()
+
+
+@pytest.mark.anyio
+async def test_an_opening_that_is_over_before_it_is_told(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A backoff that resets the breaker: the WARNING promises no wait that there is not.
+    """
+
+    def hasty(attempt: int) -> float:
+        breaker.reset("at once")
+        return 10.0
+
+    breaker = fragile(clock, backoff=hasty)
+    await failing_call(breaker)
+
+    (opened,) = [entry.message for entry in caplog.records if entry.levelname == "WARNING"]
+    assert opened.startswith("circuit 'api' opened: consecutive_failures(count=1)")
+    assert "asks again" not in opened
+    assert State.CLOSED is breaker.state
