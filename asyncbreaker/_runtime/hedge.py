@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, Generic, NoReturn, ParamSpec, TypeVar
 
 import anyio
 
@@ -86,21 +87,21 @@ class Hedge(Around):
                 race.started()
                 tries.start_soon(run, 1)
                 due = now
-                for number in range(2, self._extra + 2):
+                for _ in range(self._extra):
                     due += self.after
                     await wait_until(race.over, self._clock, due)
                     if race.is_over:
                         break
-                    if self._may_start(number):
-                        race.started()
-                        tries.start_soon(run, number)
+                    if self._may_start(race.tries + 1):
+                        tries.start_soon(run, race.started())
                 if not race.is_over:
                     await race.over.wait()
                 if race.running:
                     tries.cancel_scope.cancel()
-            return self._outcome(race, fn)
         finally:
-            race.error = None  # its traceback would hold the race, and so itself
+            if race.interrupts:  # whoever has won, also when the caller is cancelled
+                raise_again(race.interrupts.pop())
+        return self._outcome(race, fn)
 
     def _may_start(self, number: int) -> bool:
         now = self._clock()
@@ -115,12 +116,26 @@ class Hedge(Around):
         return True
 
     def _outcome(self, race: _Race[R], fn: object) -> R:
-        if race.error is not None:
-            explain_misuse(fn, race.error)
-            raise race.error
+        if race.errors:
+            explain_misuse(fn, race.errors[0])
+            raise_again(race.errors.pop())
         if race.tries > 1 and self._wants(HedgeWon):
             self._tell(HedgeWon(self._name, race.winner, race.tries, self._clock()))
         return race.answers[0]
+
+
+def raise_again(error: BaseException) -> NoReturn:
+    """Raise *error*, which has been caught elsewhere, as it is.
+
+    Not chained to what the caller is handling, and kept by no frame: its traceback would
+    hold that, and so itself.
+    """
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        error.__context__ = context
+        del error, context
 
 
 class _Race(Generic[R]):
@@ -133,23 +148,34 @@ class _Race(Generic[R]):
         self.running = 0
         self.winner = 0
         self.answers: list[R] = []
-        self.error: BaseException | None = None
+        self.errors: list[BaseException] = []
+        """What the last of the tries has raised, when all have failed."""
+        self.interrupts: list[BaseException] = []
+        """A KeyboardInterrupt or SystemExit out of any of them."""
 
-    def started(self) -> None:
-        """Count a try, before it runs."""
+    def started(self) -> int:
+        """Count a try, before it runs; return its number."""
         self.tries += 1
         self.running += 1
+        return self.tries
 
     async def run(
         self, number: int, fn: Callable[..., Awaitable[R]], /, *args: Any, **kwargs: Any
     ) -> None:
-        """Make one try; never raises but when it is cancelled."""
+        """Make one try; never raises but when it is cancelled from outside."""
         try:
             answer = await fn(*args, **kwargs)
-        except BaseException as error:
-            self._failed(error)
-            if isinstance(error, anyio.get_cancelled_exc_class()):
+        except anyio.get_cancelled_exc_class() as error:
+            # A scope around it is cancelled. Else *fn* itself has raised it, since
+            # somebody has cancelled what it awaited: a failure of this try alone.
+            if anyio.current_effective_deadline() == -math.inf:
                 raise
+            self._failed(error)
+        except Exception as error:
+            self._failed(error)
+        except BaseException as error:
+            self.interrupts.append(error)
+            self._end()
         else:
             self.running -= 1
             if not self.is_over:
@@ -159,10 +185,8 @@ class _Race(Generic[R]):
 
     def _failed(self, error: BaseException) -> None:
         self.running -= 1
-        # An interrupt ends the race; after any other failure the others run on.
-        interrupt = not isinstance(error, (Exception, anyio.get_cancelled_exc_class()))
-        if not self.is_over and (interrupt or not self.running):
-            self.error = error
+        if not self.is_over and not self.running:
+            self.errors.append(error)
             self._end()
 
     def _end(self) -> None:
