@@ -49,8 +49,9 @@ class LastGood(Around):
 
     Args:
         key: ``key(*args, **kwargs)``, given what the function is called with, returns what
-            the answer is kept under. Default: the function and its arguments. With a key of
-            your own use one ``LastGood`` per function.
+            the answer is kept under. Default: the function and its arguments, as in
+            ``functools.lru_cache``; so a lambda that is made anew for each call never finds
+            its answer again. With a key of your own use one ``LastGood`` per function.
         maximum: Answers kept at most.
         max_age: Seconds; older answers are not served.
         on: Instead of which errors to serve it: an exception type, a tuple of them, or a
@@ -107,21 +108,22 @@ class LastGood(Around):
             Whatever *fn* raises, where it is not what ``on`` names, or nothing is remembered.
         """
         key = self._key_of(fn, args, kwargs)
+        age: float | None = None
         try:
             result = await fn(*args, **kwargs)
+            self._remember(key, result)
+            return result
         except Exception as error:
-            _age.set(None)
             explain_misuse(fn, error)
             answer = self._remembered(key) if self.selecting.picks(error) else None
             if answer is None:
                 raise
-            self._used(error, answer)
+            age = self._clock() - answer.at
+            self._used(error, age)
             served: R = answer.value
             return served
-        _age.set(None)
-        if self._is_good(result):
-            self._remember(key, result)
-        return result
+        finally:
+            _age.set(age)  # last: *fn* may have made calls of its own
 
     def _key_of(self, fn: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
         """Return the key; what has no usable one is never remembered."""
@@ -139,7 +141,8 @@ class LastGood(Around):
         return key
 
     def _no_key(self, error: Exception) -> None:
-        self._complain(self._key or "the default key (give key=)", error)
+        default = "the default key (give key=)"
+        self._complain(default if self._key is None else self._key, error)
 
     def _is_good(self, result: object) -> bool:
         try:
@@ -149,7 +152,7 @@ class LastGood(Around):
             return False
 
     def _remember(self, key: Hashable, result: object) -> None:
-        if key is _NOWHERE:
+        if key is _NOWHERE or not self._is_good(result):
             return
         try:
             self._keep(key, _Answer(result, self._clock()))
@@ -174,10 +177,8 @@ class LastGood(Around):
             return None
         return answer
 
-    def _used(self, error: Exception, answer: _Answer) -> None:
+    def _used(self, error: Exception, age: float) -> None:
         now, kind = self._clock(), type(error).__name__
-        age = now - answer.at
-        _age.set(age)
         self._begins.add(now, "answers from memory, for %s; age %s s", kind, figure(age))
         if self._wants(LastGoodUsed):
             self._tell(LastGoodUsed(self._name, age, kind, message_of(error), now))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import gc
+import inspect
 import logging
 import re
 import weakref
@@ -872,3 +873,12 @@ def test_a_bad_setting_is_refused(
     given = settings if {"value", "using"} & {*settings} else {"value": 1, **settings}
     with pytest.raises(kind, match=f"^{re.escape(text)}"):
         Fallback(**(given if settings else {}))
+
+
+def test_the_signature_can_be_read() -> None:
+    """
+    In ``help()`` a substitute that was not given is no cryptic object.
+    """
+    parameters = inspect.signature(Fallback).parameters
+
+    assert "..." == repr(parameters["value"].default)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
 import logging
 import math
@@ -28,7 +29,8 @@ from asyncbreaker import (
     State,
     consecutive_failures,
 )
-from asyncbreaker.testing import ManualClock, force_state, record
+from asyncbreaker.testing import ManualClock, record
+from tests.conftest import BACKENDS
 from tests.runtime.support import answer, settled
 
 pytestmark = pytest.mark.anyio
@@ -232,10 +234,6 @@ async def test_a_rejected_second_try_does_not_hide_the_answer(clock: ManualClock
     """
     breaker, tries = CircuitBreaker(clock=clock), Tries()
     hedge = Hedge(1.0, clock=clock)
-
-    def open_it() -> None:
-        force_state(breaker, State.OPEN)
-        clock.advance(1.0)
 
     call = Call(hedge, lambda: breaker.call(tries))
     async with anyio.create_task_group() as tasks:
@@ -571,7 +569,7 @@ def test_a_bad_setting_is_refused(
         Hedge(1.0, **settings)
 
 
-@pytest.mark.asyncio
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2], indirect=True)
 async def test_a_try_that_ends_by_a_cancellation_of_its_own() -> None:
     """
     Somebody has cancelled what it awaited: the caller sees that, as without a hedge.
@@ -604,3 +602,355 @@ def test_trio_has_no_task_left() -> None:
             return len(nursery.child_tasks)
 
     assert 0 == trio.run(main)
+
+
+async def test_both_moments_may_be_past_at_once(clock: ManualClock) -> None:
+    """
+    After a pause of the whole process the extra tries start together.
+    """
+    hedge, tries = Hedge(1.0, extra=2, clock=clock, name="h"), Tries()
+    with record(hedge) as events:
+        call = await played(
+            hedge, tries, lambda: clock.advance(5.0), lambda: tries.let_go(3), clock=clock
+        )
+
+    assert (3, [1, 2]) == (call.result, sorted(tries.cancelled))
+    assert [
+        HedgeStarted("h", 2, 105.0),
+        HedgeStarted("h", 3, 105.0),
+        HedgeWon("h", 3, 3, 105.0),
+    ] == events
+
+
+async def test_an_answer_at_the_very_moment_is_taken(clock: ManualClock) -> None:
+    """
+    Whether another try has been started in that moment or not: nothing is left behind.
+    """
+    hedge, tries = Hedge(1.0, clock=clock), Tries()
+
+    def both() -> None:
+        tries.let_go(1)
+        clock.advance(1.0)
+
+    call = await played(hedge, tries, both, clock=clock)
+
+    assert (1, None) == (call.result, call.error)
+    assert len(tries.gates) - 1 == len(tries.cancelled)
+
+
+async def test_of_two_answers_in_one_moment_the_first_is_taken(clock: ManualClock) -> None:
+    """
+    The other one is dropped, and the telling names who won.
+    """
+    hedge, tries = Hedge(1.0, clock=clock, name="h"), Tries()
+
+    def both() -> None:
+        tries.let_go(2)
+        tries.let_go(1)
+
+    with record(hedge) as events:
+        call = await played(hedge, tries, lambda: clock.advance(1.0), both, clock=clock)
+
+    assert call.result in (1, 2)
+    assert HedgeWon("h", call.result, 2, 101.0) == events[-1]
+
+
+class Loser:
+    """Its second try answers at once; the first ends with *error* when it is cancelled."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self._error = error
+        self._tries = 0
+
+    async def __call__(self) -> int:
+        self._tries += 1
+        if self._tries == 2:
+            return 2
+        try:
+            await anyio.sleep_forever()
+        finally:
+            if self._error is not None:
+                raise self._error
+            return 1  # noqa: B012
+
+
+@pytest.mark.filterwarnings("ignore:'return' in a 'finally' block:SyntaxWarning")
+@pytest.mark.parametrize("error", [None, ConnectionError(), LookupError()], ids=repr)
+async def test_how_a_loser_ends_is_nobodys_business(
+    error: Exception | None, clock: ManualClock
+) -> None:
+    """
+    One that fails when it is cancelled, or answers after all, changes nothing.
+    """
+    call = Call(Hedge(1.0, clock=clock), Loser(error))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await settled()
+        clock.advance(1.0)
+
+    assert (2, None) == (call.result, call.error)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+async def test_an_interrupt_of_a_loser_reaches_the_caller(
+    kind: type[BaseException], clock: ManualClock
+) -> None:
+    """
+    It is not lost because another try has answered before.
+    """
+    interrupt = kind()
+    call = Call(Hedge(1.0, clock=clock), Loser(interrupt))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await settled()
+        clock.advance(1.0)
+
+    assert interrupt is call.error
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+async def test_an_interrupt_while_the_caller_is_cancelled_reaches_it(
+    kind: type[BaseException], clock: ManualClock
+) -> None:
+    """
+    As without a hedge, where it takes the place of the cancellation.
+    """
+    interrupt = kind()
+    call = Call(Hedge(1.0, clock=clock), Loser(interrupt))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await settled()
+        tasks.cancel_scope.cancel()
+
+    assert interrupt is call.error
+
+
+async def test_a_group_that_the_function_raises_is_not_unpacked(clock: ManualClock) -> None:
+    """
+    It is the function's own, and reaches the caller as the same object.
+    """
+    group = ExceptionGroup("several", [ConnectionError(), ValueError()])
+
+    async def refuse() -> None:
+        raise group
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await Hedge(1.0, clock=clock).call(refuse)
+
+    assert group is caught.value
+
+
+@pytest.mark.parametrize("handling", [False, True])
+async def test_an_error_keeps_its_own_chain(handling: bool, clock: ManualClock) -> None:
+    """
+    Also when the call is made while another error is handled.
+    """
+    first = KeyError("first")
+
+    async def refuse() -> None:
+        try:
+            raise first
+        except KeyError:
+            raise ConnectionError from None
+
+    async def call() -> BaseException:
+        with pytest.raises(ConnectionError) as caught:
+            await Hedge(1.0, clock=clock).call(refuse)
+        return caught.value
+
+    if handling:
+        try:
+            raise ValueError("handled around the call")
+        except ValueError:
+            error = await call()
+    else:
+        error = await call()
+
+    assert first is error.__context__
+
+
+async def test_what_is_no_call_is_refused(clock: ManualClock) -> None:
+    """
+    With a hint; a coroutine is closed, and nothing is told.
+    """
+    hedge = Hedge(1.0, clock=clock)
+    with record(hedge) as events:
+        with pytest.raises(TypeError, match=r"write call\(fn, \.\.\.\) instead"):
+            await hedge.call(answer())  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="did not: "):
+            await hedge.call(lambda: 42)  # type: ignore[arg-type,return-value]
+        with pytest.raises(TypeError, match="needs a callable that returns an awaitable, not 42"):
+            await hedge.call(42)  # type: ignore[arg-type]
+
+    assert [] == events
+
+
+async def test_wrong_arguments_are_an_error_like_any_other(clock: ManualClock) -> None:
+    """
+    As without a hedge.
+    """
+    with pytest.raises(TypeError, match="positional argument"):
+        await Hedge(1.0, clock=clock).call(answer, 1, 2, 3)  # type: ignore[call-arg]
+
+
+class Held:
+    """Can be referred to weakly."""
+
+
+@pytest.mark.parametrize("end", ["both fail", "one fails", "cancelled", "interrupted"])
+async def test_no_reference_cycle_is_left(
+    end: str, clock: ManualClock, anyio_backend_name: str
+) -> None:
+    """
+    What the tries held dies with them, however the call ends.
+    """
+    if anyio_backend_name == "asyncio" and end in ("cancelled", "interrupted"):
+        pytest.skip("a task group of anyio itself keeps the cancellation of a child in a cycle")
+    tries = Tries()
+    died: list[weakref.ref[Held]] = []
+
+    async def holding() -> int:
+        held = Held()
+        died.append(weakref.ref(held))
+        return await tries()
+
+    call = Call(Hedge(1.0, clock=clock), holding)
+    gc.collect()
+    gc.disable()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(call)
+            await settled()
+            clock.advance(1.0)
+            await settled()
+            if end == "cancelled":
+                tasks.cancel_scope.cancel()
+            elif end == "interrupted":
+                tries.let_go(1, KeyboardInterrupt())
+            else:
+                tries.let_go(1, ConnectionError())
+                await settled()
+                tries.let_go(2, ConnectionError() if end == "both fail" else None)
+            await settled()
+        call.error = None
+        tries.errors.clear()
+        await settled()
+        assert [None, None] == [reference() for reference in died]
+    finally:
+        gc.enable()
+
+
+async def test_a_spent_budget_is_told_of_once_a_minute(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    A WARNING when it begins, an INFO a minute with the number of times, DEBUG between.
+    """
+    caplog.set_level(logging.INFO, "asyncbreaker")
+    hedge = Hedge(1.0, budget=RetryBudget(0.0, floor=0.0), clock=clock, name="h")
+    for pause in (0.0, 29.0, 29.0, 29.0, 29.0, 60.0):
+        clock.advance(pause)
+        tries = Tries()
+        await played(
+            hedge,
+            tries,
+            lambda: clock.advance(1.0),
+            functools.partial(tries.let_go, 1),
+            clock=clock,
+        )
+
+    text = "hedge 'h' starts no further try: its budget is spent"
+    assert [
+        ("WARNING", text),
+        ("INFO", f"{text} (2 times since it was last said)"),
+        ("INFO", f"{text} (2 times since it was last said)"),
+        ("WARNING", text),
+    ] == [(entry.levelname, entry.getMessage()) for entry in caplog.records]
+
+
+async def test_a_try_that_was_withheld_is_not_counted(clock: ManualClock) -> None:
+    """
+    Neither among the tries that were made, nor in the number of the next one.
+    """
+    budget = RetryBudget(0.5, floor=0.0)
+    hedge, tries = Hedge(1.0, extra=2, budget=budget, clock=clock, name="h"), Tries()
+    with record(hedge) as events:
+        await played(
+            hedge,
+            tries,
+            lambda: clock.advance(1.0),
+            lambda: budget.deposit(clock()),
+            lambda: clock.advance(1.0),
+            lambda: tries.let_go(2),
+            clock=clock,
+        )
+
+    assert [
+        HedgeWithheld("h", 101.0),
+        HedgeStarted("h", 2, 102.0),
+        HedgeWon("h", 2, 2, 102.0),
+    ] == events
+
+
+async def test_tries_do_not_see_each_others_context(clock: ManualClock) -> None:
+    """
+    Each starts from the caller's.
+    """
+    variable: contextvars.ContextVar[int] = contextvars.ContextVar("variable", default=0)
+    tries = Tries()
+    seen: list[int] = []
+
+    async def look() -> int:
+        seen.append(variable.get())
+        variable.set(len(seen))
+        return await tries()
+
+    call = Call(Hedge(1.0, clock=clock), look)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(call)
+        await settled()
+        clock.advance(1.0)
+        await settled()
+        tries.let_go(2)
+
+    assert ([0, 0], 2) == (seen, call.result)
+
+
+async def test_a_listener_that_raises_changes_nothing(
+    clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """
+    The second try starts, and its answer is taken.
+    """
+
+    def broken(event: object) -> None:
+        raise LookupError("broken listener")
+
+    hedge, tries = Hedge(1.0, clock=clock), Tries()
+    hedge.add_listener(broken)
+    call = await played(
+        hedge, tries, lambda: clock.advance(1.0), lambda: tries.let_go(2), clock=clock
+    )
+
+    assert (2, ["ERROR"]) == (call.result, [entry.levelname for entry in caplog.records])
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2], indirect=True)
+@pytest.mark.parametrize("answering", [True, False])
+async def test_a_cancellation_of_its_own_leaves_the_other_try(answering: bool) -> None:
+    """
+    Somebody has cancelled what the first try awaited: the second one decides.
+    """
+    clock, tries, error = ManualClock(), Tries(), ConnectionError()
+    call = Call(Hedge(1.0, clock=clock), tries)
+    task = asyncio.ensure_future(call())
+    await settled()
+    clock.advance(1.0)
+    await settled()
+    tries.let_go(1, asyncio.CancelledError("of its own"))
+    await settled()
+    assert not task.done()
+    tries.let_go(2, None if answering else error)
+    await task
+
+    assert (2 if answering else None, None if answering else error) == (call.result, call.error)
