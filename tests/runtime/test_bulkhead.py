@@ -206,7 +206,9 @@ async def test_a_waiter_that_is_cancelled_loses_no_place(steps: int, clock: Manu
     assert 0 == bulkhead.running
 
 
-@pytest.mark.parametrize("error", [ConnectionError(), KeyboardInterrupt(), SystemExit()])
+@pytest.mark.parametrize(
+    "error", [ConnectionError(), TypeError("its own"), KeyboardInterrupt(), SystemExit()]
+)
 async def test_a_place_comes_back_however_a_call_ends(
     error: BaseException, clock: ManualClock
 ) -> None:
