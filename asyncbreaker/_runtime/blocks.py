@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dis
 import sys
+from contextlib import AbstractAsyncContextManager
 from itertools import islice
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Generic, TypeVar
+
+from asyncbreaker._runtime.backend import current_task
 
 T = TypeVar("T")
 
@@ -92,3 +95,28 @@ def _is_statement(frame: FrameType) -> bool:
 
 
 _GET_AWAITABLE = dis.opmap["GET_AWAITABLE"]
+
+
+class Statement:
+    """``async with`` on what many blocks share: each gets a ``guard()`` of its own."""
+
+    def __init__(self) -> None:
+        self._blocks: Blocks[AbstractAsyncContextManager[object, bool | None]] = Blocks()
+
+    def guard(self) -> AbstractAsyncContextManager[object, bool | None]:
+        """Return a block."""
+        raise NotImplementedError
+
+    async def __aenter__(self) -> None:
+        frame, block = caller(1), self.guard()
+        await block.__aenter__()
+        self._blocks.enter(frame, current_task(), block)
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        block = self._blocks.leave(caller(1), current_task())
+        return None if block is None else await block.__aexit__(exc_type, exc, traceback)

@@ -8,8 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any, Never, ParamSpec, TypeVar, cast, overload
 
-from asyncbreaker._runtime.backend import current_task
-from asyncbreaker._runtime.blocks import Blocks, SingleUse, caller
+from asyncbreaker._runtime.blocks import SingleUse, Statement
 from asyncbreaker._runtime.chain import Step
 from asyncbreaker._runtime.misuse import explain_misuse, refuse
 from asyncbreaker._runtime.order import check_order
@@ -21,7 +20,7 @@ V = TypeVar("V")
 V_co = TypeVar("V_co", covariant=True)
 
 
-class Pipeline(Substituting[V_co]):
+class Pipeline(Statement, Substituting[V_co]):
     """Stacks policies around a call: ``Pipeline(Fallback(...), Retry(), breaker, Timeout(1.0))``.
 
     The first one is outermost: it sees what all others made of the call. A policy is
@@ -50,7 +49,7 @@ class Pipeline(Substituting[V_co]):
             _check_policy(policy)
         self._policies: tuple[Policy[Any], ...] = policies
         check_order([*_flat(policies)])
-        self._blocks: Blocks[PipelineBlock] = Blocks()
+        super().__init__()
 
     @property
     def policies(self) -> tuple[object, ...]:
@@ -100,20 +99,6 @@ class Pipeline(Substituting[V_co]):
             TypeError: One of the policies works by calling a function, and can guard no block.
         """
         return PipelineBlock([_block_of(policy) for policy in self._policies])
-
-    async def __aenter__(self) -> None:
-        frame, block = caller(1), self.guard()
-        await block.__aenter__()
-        self._blocks.enter(frame, current_task(), block)
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        block = self._blocks.leave(caller(1), current_task())
-        return None if block is None else await block.__aexit__(exc_type, exc, traceback)
 
 
 class PipelineBlock(SingleUse):

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from asyncbreaker._core import checks
-from asyncbreaker._runtime.backend import Clock, Limit, current_task
-from asyncbreaker._runtime.blocks import Blocks, SingleUse, caller
+from asyncbreaker._runtime.backend import Clock, Limit
+from asyncbreaker._runtime.blocks import SingleUse, Statement
 from asyncbreaker._runtime.misuse import explain_misuse, refuse
 from asyncbreaker._runtime.policy import Around
 from asyncbreaker.errors import figure
@@ -44,7 +44,7 @@ class TimeoutBlock(SingleUse):
             raise self._ran_out() from exc
 
 
-class Timeout(Around):
+class Timeout(Statement, Around):
     """Cancels a call that takes longer than *seconds*, and raises ``TimeoutError``.
 
     Inside of a breaker that is a failure of the dependency. An outer deadline that comes
@@ -67,9 +67,9 @@ class Timeout(Around):
     def __init__(
         self, seconds: float, *, name: str | None = None, clock: Clock = time.monotonic
     ) -> None:
-        super().__init__(name, clock)
+        Statement.__init__(self)
+        Around.__init__(self, name, clock)
         self.seconds = checks.positive("seconds", seconds)
-        self._blocks: Blocks[TimeoutBlock] = Blocks()
 
     async def call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``await fn(*args, **kwargs)``, which runs in the caller's own task.
@@ -89,21 +89,6 @@ class Timeout(Around):
     def guard(self) -> TimeoutBlock:
         """Return a block that may take ``seconds``."""
         return TimeoutBlock(Limit(self.seconds, self._clock), self._ran_out)
-
-    async def __aenter__(self) -> None:
-        frame, block = caller(1), self.guard()
-        await block.__aenter__()
-        self._blocks.enter(frame, current_task(), block)
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        block = self._blocks.leave(caller(1), current_task())
-        if block is not None:
-            await block.__aexit__(exc_type, exc, traceback)
 
     def _ran_out(self) -> TimeoutError:
         self._debug("ended a call after %s s", figure(self.seconds))

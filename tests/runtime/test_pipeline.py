@@ -488,33 +488,6 @@ async def test_a_decorated_function_keeps_its_looks(clock: ManualClock) -> None:
     assert ["a", "a", "a"] == await find("a")
 
 
-async def test_methods_of_every_kind_may_be_decorated(clock: ManualClock) -> None:
-    """
-    The instance, the class or nothing is passed on as without the pipeline.
-    """
-    pipeline = full(clock)
-
-    class Repository:
-        @pipeline
-        async def find(self, key: str) -> object:
-            return self, key
-
-        @classmethod
-        @pipeline
-        async def make(cls, key: str) -> object:
-            return cls, key
-
-        @staticmethod
-        @pipeline
-        async def ping(key: str) -> object:
-            return key
-
-    repository = Repository()
-    assert (repository, "a") == await repository.find("a")
-    assert (Repository, "b") == await Repository.make("b")
-    assert "c" == await repository.ping("c")
-
-
 async def numbers() -> AsyncIterator[int]:
     yield 1
 

@@ -369,12 +369,12 @@ async def test_a_decorated_function_keeps_its_looks(word: str) -> None:
     assert ["a", "a"] == await find("a")
 
 
-@of_every_kind
-async def test_methods_of_every_kind_may_be_decorated(word: str) -> None:
+@pytest.mark.parametrize("make", [*MAKERS.values(), lambda: Pipeline(Retry(), Timeout(1.0))])
+async def test_methods_of_every_kind_may_be_decorated(make: Callable[[], Any]) -> None:
     """
-    The instance, the class or nothing is passed on as without the policy.
+    The instance, the class or nothing is passed on as without the policy or the pipeline.
     """
-    policy = MAKERS[word]()
+    policy = make()
 
     class Repository:
         @policy
