@@ -28,6 +28,8 @@ __all__ = [
 
 def figure(seconds: float) -> str:
     """Three digits, but no exponent: an outage of an hour reads 3600."""
+    if 0 < seconds < 0.0001:
+        return f"{seconds:.6f}"
     return f"{seconds:.3g}" if seconds < 100 else f"{seconds:.0f}"
 
 

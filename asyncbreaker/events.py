@@ -103,6 +103,7 @@ class GaveUp(StrEnum):
     """Why a retry lets an error pass."""
 
     ATTEMPTS = "attempts"  # all have been made
+    CANCELLED = "cancelled"  # the caller has been, and the function made an error of that
     WITHIN = "within"  # the pause would end after ``within``
     DEADLINE = "deadline"  # ... after the deadline around the call
     BUDGET = "budget"  # the retry budget is spent

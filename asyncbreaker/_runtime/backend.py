@@ -43,6 +43,22 @@ def current_task() -> object:
     return None
 
 
+def cancel_requests() -> int:
+    """How often ``task.cancel()`` has been called on the running task and not been taken back."""
+    if _trio_runs():
+        return 0
+    try:  # not ``suppress``: a retry asks before every call
+        task = asyncio.current_task()
+    except RuntimeError:
+        return 0
+    return 0 if task is None else task.cancelling()
+
+
+def is_cancelled(since: int) -> bool:
+    """Tell whether the running task is cancelled, by a scope or by more than *since* requests."""
+    return anyio.current_effective_deadline() == -math.inf or cancel_requests() > since
+
+
 def _trio_runs() -> bool:
     # Asked first: in trio's guest mode an asyncio loop runs as well. Trio is not
     # imported for this: where nobody has imported it, it does not run.
@@ -115,6 +131,9 @@ def _new_lock() -> asyncio.Lock | trio.Lock:
     return asyncio.Lock()
 
 
+TICK = 0.001  # seconds
+
+
 async def checkpoint() -> None:
     """Let other tasks run, and a cancelled one end here."""
     await anyio.lowlevel.checkpoint()
@@ -132,10 +151,12 @@ async def wait_until(signal: Signal, clock: Clock, when: float | None) -> None:
 async def sleep(seconds: float, clock: Clock) -> None:
     """Sleep by *clock*; others run and a cancelled task ends here in any case."""
     sleep_until: SleepUntil | None = getattr(clock, "sleep_until", None)
+    when = clock() + seconds
     if sleep_until is None:
         await anyio.sleep(seconds)
+        if 0 < when - clock() < TICK:  # uvloop rounds to milliseconds, so it may wake too early
+            await anyio.sleep(TICK)
     else:
-        when = clock() + seconds
         await checkpoint()
         await sleep_until(when)
 
@@ -175,7 +196,7 @@ class Limit:
                 await self._leave_sleepers(self._sleepers, exc)
         except BaseException as error:  # cancelled here: the scope must hear of that
             if self._end(error):
-                return True
+                return False  # it ran out when the block had ended, which stands
             raise
         return self._end(exc)
 
@@ -205,10 +226,10 @@ class Limit:
         try:
             # Not told what the block raised, which would come back in a group.
             await sleepers.__aexit__(None, None, None)
-        except anyio.get_cancelled_exc_class() as cancelled:
-            if not isinstance(exc, type(cancelled)):
+        except anyio.get_cancelled_exc_class():
+            if exc is None or isinstance(exc, Exception):
                 raise
-            # It ends by a cancellation already, which goes on.
+            # It ends by a cancellation or an interrupt already, which goes on.
 
     def left(self, clock: Clock) -> float:
         """Seconds until it ends, if it is by *clock* and no scope tells it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import sys
+from abc import ABC, abstractmethod
 from contextlib import AbstractAsyncContextManager
 from itertools import islice
 from types import FrameType, TracebackType
@@ -97,15 +98,16 @@ def _is_statement(frame: FrameType) -> bool:
 _GET_AWAITABLE = dis.opmap["GET_AWAITABLE"]
 
 
-class Statement:
+class Statement(ABC):
     """``async with`` on what many blocks share: each gets a ``guard()`` of its own."""
 
     def __init__(self) -> None:
         self._blocks: Blocks[AbstractAsyncContextManager[object, bool | None]] = Blocks()
 
+    @abstractmethod
     def guard(self) -> AbstractAsyncContextManager[object, bool | None]:
         """Return a block."""
-        raise NotImplementedError
+        ...
 
     async def __aenter__(self) -> None:
         frame, block = caller(1), self.guard()

@@ -27,7 +27,7 @@ from asyncbreaker._core.states import Cause, State
 from asyncbreaker._runtime.backend import Clock, checkpoint
 from asyncbreaker._runtime.blocks import caller
 from asyncbreaker._runtime.guard import Entering, Guard
-from asyncbreaker._runtime.matching import Matcher
+from asyncbreaker._runtime.matching import Matcher, types_of
 from asyncbreaker._runtime.misuse import check_decorated
 from asyncbreaker._runtime.runner import Publish, Runner
 from asyncbreaker._runtime.settings import Changes, HealthCheck, Settings
@@ -430,7 +430,9 @@ def clock_of(breaker: CircuitBreaker) -> Clock:
     return breaker._runner.clock  # pyright: ignore[reportPrivateUsage]  # of this file
 
 
-def sees_only_errors(breaker: CircuitBreaker) -> bool:
-    """Tell whether errors are all that it can open for: no slow calls, no bad results."""
+def failures_of(breaker: CircuitBreaker) -> tuple[type[BaseException], ...]:
+    """The types of errors that it opens for; none if that is not all, or only a predicate knows."""
     settings = breaker._runner.settings  # pyright: ignore[reportPrivateUsage]  # of this file
-    return settings.slow is None and settings.fail_on_result is None
+    if settings.slow is not None or settings.fail_on_result is not None:
+        return ()
+    return types_of(settings.fail_on) or ()

@@ -51,8 +51,8 @@ class Bulkhead(Around):
         TypeError, ValueError: A value is of the wrong type or out of range.
     """
 
-    word = "bulkhead"
-    kinds = (BulkheadRejected,)
+    _word = "bulkhead"
+    _kinds = (BulkheadRejected,)
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Bulkhead(Around):
         # Guards both against other threads; never held over an await. Re-entrant, since
         # the garbage collector may end a forgotten call in the middle of a guarded section.
         self._lock = threading.RLock()
-        self._full = Bulletin(self.word, self._name, logging.WARNING)
+        self._full = Bulletin(self._word, self._name, logging.WARNING)
 
     @property
     def limit(self) -> int:

@@ -53,8 +53,8 @@ class Fallback(Named, Substituting[V]):
         TypeError: Not exactly one of *value* and *using*, or one is of the wrong type.
     """
 
-    word = "fallback"
-    kinds = (FallbackUsed, FallbackFailed)
+    _word = "fallback"
+    _kinds = (FallbackUsed, FallbackFailed)
 
     @overload
     def __init__(
@@ -101,7 +101,7 @@ class Fallback(Named, Substituting[V]):
         self._value = value
         self._using = using
         self.selecting = Selecting(on, self._complain)
-        self._begins = Bulletin(self.word, self._name, logging.INFO)
+        self._begins = Bulletin(self._word, self._name, logging.INFO)
 
     def __call__(
         self, fn: Callable[P, Coroutine[Any, Any, R]], /
@@ -111,7 +111,7 @@ class Fallback(Named, Substituting[V]):
         Raises:
             TypeError: *fn* is no coroutine function.
         """
-        return decorate(f"@{self.word}", fn, Step(self.call, fn))
+        return decorate(f"@{self._word}", fn, Step(self.call, fn))
 
     async def call(
         self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs

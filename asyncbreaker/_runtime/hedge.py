@@ -46,8 +46,8 @@ class Hedge(Around):
         TypeError, ValueError: A value is of the wrong type or out of range.
     """
 
-    word = "hedge"
-    kinds = (HedgeStarted, HedgeWithheld, HedgeWon)
+    _word = "hedge"
+    _kinds = (HedgeStarted, HedgeWithheld, HedgeWon)
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Hedge(Around):
         if budget is not None:
             checks.instance("budget", budget, RetryBudget, "a RetryBudget")
         self._budget = budget
-        self._spent = Bulletin(self.word, self._name, logging.WARNING)
+        self._spent = Bulletin(self._word, self._name, logging.WARNING)
 
     async def call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return the first answer of ``await fn(*args, **kwargs)``, made once or more often.

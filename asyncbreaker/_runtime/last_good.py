@@ -64,8 +64,8 @@ class LastGood(Around):
         TypeError, ValueError: A value is of the wrong type or out of range.
     """
 
-    word = "last-good"
-    kinds = (LastGoodUsed,)
+    _word = "last-good"
+    _kinds = (LastGoodUsed,)
 
     def __init__(
         self,
@@ -86,12 +86,13 @@ class LastGood(Around):
         check_matcher("on", on)
         self._key = key
         self._good = good
+        self.takes_all = good is None
         self._maximum = checks.count("maximum", maximum)
         self._max_age = checks.positive("max_age", max_age, finite=False)
         self.selecting = Selecting(on, self._complain)
         # Longest unused first. No lock: each step of it is one of the dictionary's own.
         self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
-        self._begins = Bulletin(self.word, self._name, logging.INFO)
+        self._begins = Bulletin(self._word, self._name, logging.INFO)
 
     def __len__(self) -> int:
         """How many answers are kept."""

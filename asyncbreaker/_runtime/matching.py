@@ -18,7 +18,7 @@ Complain = Callable[[object, Exception], None]
 
 def check_matcher(name: str, matcher: object) -> None:
     """Refuse what is no matcher, and types that are never judged."""
-    types = _types(matcher)
+    types = types_of(matcher)
     if types is None:
         if not callable(matcher):
             raise TypeError(
@@ -50,7 +50,7 @@ def _check_type(name: str, kind: object) -> None:
         )
 
 
-def _types(matcher: object) -> tuple[type[BaseException], ...] | None:
+def types_of(matcher: object) -> tuple[type[BaseException], ...] | None:
     """Return the types that *matcher* names; None for a predicate."""
     if isinstance(matcher, type):
         return (cast("type[BaseException]", matcher),)
@@ -111,7 +111,7 @@ class Selecting:
     """
 
     def __init__(self, on: Matcher, complain: Complain) -> None:
-        self.types = _types(on)
+        self.types = types_of(on)
         """The types that the matcher names; None for a predicate."""
         self._groups = tuple(kind for kind in self.types or () if _is_group(kind))
         self._matches = _predicate(on)
@@ -168,11 +168,11 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _named_rejections(matcher: Matcher) -> tuple[type[RejectedError], ...]:
-    return tuple(kind for kind in _types(matcher) or () if issubclass(kind, RejectedError))
+    return tuple(kind for kind in types_of(matcher) or () if issubclass(kind, RejectedError))
 
 
 def _predicate(matcher: Matcher) -> Callable[[Exception], bool]:
-    types = _types(matcher)
+    types = types_of(matcher)
     if types is not None:
         return lambda error: isinstance(error, types)
     predicate = cast("Callable[[Exception], bool]", matcher)

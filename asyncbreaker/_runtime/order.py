@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from asyncbreaker._runtime.breaker import CircuitBreaker, sees_only_errors
+from asyncbreaker._runtime.breaker import CircuitBreaker, failures_of
 from asyncbreaker._runtime.bulkhead import Bulkhead
 from asyncbreaker._runtime.fallback import Fallback
 from asyncbreaker._runtime.hedge import Hedge
@@ -69,17 +69,22 @@ def _too_late(policy: object, outside: Sequence[object], inside: Sequence[object
 def _hides_errors(
     policy: object, outside: Sequence[object], inside: Sequence[object]
 ) -> Iterator[str]:
-    """A fallback that answers every error, inside of what acts on errors."""
-    if not any(issubclass(Exception, kind) for kind in _substituted(policy)):
-        return
+    """A fallback that answers all errors that something outside of it acts on."""
+    substituted = _substituted(policy)
     for other in outside:
-        if isinstance(other, Retry) or (
-            isinstance(other, CircuitBreaker) and sees_only_errors(other)
-        ):
+        wanted = _acts_on(other)
+        if wanted and all(issubclass(kind, substituted) for kind in wanted):
             yield (
-                f"{_called(policy)} answers every error, so {_called(other)} outside of it never "
-                "sees one: put the fallback before it"
+                f"{_called(policy)} answers every error that {_called(other)} outside of it acts "
+                "on: put the fallback before it"
             )
+
+
+def _acts_on(policy: object) -> tuple[type[BaseException], ...]:
+    """The types of errors that a retry or a breaker is there for; none where only it knows."""
+    if isinstance(policy, Retry):
+        return policy.selecting.types or ()
+    return failures_of(policy) if isinstance(policy, CircuitBreaker) else ()
 
 
 def _hides_rejections(
@@ -98,14 +103,25 @@ def _hides_rejections(
 def _feeds_cache(
     policy: object, outside: Sequence[object], inside: Sequence[object]
 ) -> Iterator[str]:
-    """A fallback that answers all that a cache outside of it is there for."""
-    for cache in outside:
-        wanted = _answered(cache) if isinstance(cache, LastGood) else ()
-        if wanted and all(issubclass(kind, _substituted(policy)) for kind in wanted):
-            yield (
-                f"{_called(policy)} answers what {_called(cache)} outside of it is there for, "
-                "and its substitutes would be remembered as good: put the fallback before it"
-            )
+    """A fallback inside of a cache, which takes its substitutes for good answers."""
+    caches = [other for other in outside if isinstance(other, LastGood) and other.takes_all]
+    if isinstance(policy, Fallback) and caches:
+        yield (
+            f"{_called(caches[0])} outside of a fallback would remember its substitutes as good "
+            "answers (unless good= tells them apart): put the fallback before it"
+        )
+
+
+def _loses_age(
+    policy: object, outside: Sequence[object], inside: Sequence[object]
+) -> Iterator[str]:
+    """A cache inside of a hedge, whose tries run in tasks of their own."""
+    if isinstance(policy, LastGood) and _any((Hedge,), outside):
+        yield (
+            f"{_called(policy)} tells the age of its answers in the task that calls it, and "
+            f"{_called(_first((Hedge,), outside))} outside of it calls it in another: put it "
+            "before that"
+        )
 
 
 def _never_in_time(
@@ -130,6 +146,7 @@ RULES: tuple[Callable[[object, Sequence[object], Sequence[object]], Iterator[str
     _hides_errors,
     _hides_rejections,
     _feeds_cache,
+    _loses_age,
     _never_in_time,
 )
 

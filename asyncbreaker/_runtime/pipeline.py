@@ -152,7 +152,7 @@ def _block_of(policy: object) -> AbstractAsyncContextManager[object, Any]:
     block: object = guard() if callable(guard) else policy
     if not isinstance(block, AbstractAsyncContextManager):
         raise TypeError(
-            f"a pipeline with {policy!r} cannot guard a block, which cannot be called: only "
-            "breakers, bulkheads and timeouts can; use `await pipeline.call(fn, ...)`"
+            f"a pipeline with {policy!r} cannot guard a block: only breakers, bulkheads and "
+            "timeouts can; the others call a function, so use `await pipeline.call(fn, ...)`"
         )
     return cast("AbstractAsyncContextManager[object, Any]", block)

@@ -66,20 +66,20 @@ _numbers: defaultdict[str, Iterator[int]] = defaultdict(lambda: count(1))
 class Named:
     """Has a name, a clock, and listeners for the events that it tells."""
 
-    word: ClassVar[str]
+    _word: ClassVar[str]
     """What it is called in the log, in default names and in front of its decorator."""
-    kinds: ClassVar[tuple[type[PolicyEvent], ...]]
+    _kinds: ClassVar[tuple[type[PolicyEvent], ...]]
     """The events that it tells."""
 
     def __init__(self, name: str | None, clock: Clock) -> None:
         checks.function("clock", clock)
         self._name = self._default_name() if name is None else checks.text("name", name)
         self._clock = clock
-        self._complain = Complaints(self.word, self._name, "policy").add
+        self._complain = Complaints(self._word, self._name, "policy").add
         self._telling = Telling(self._complain)
 
     def _default_name(self) -> str:
-        return f"{self.word}-{next(_numbers[self.word])}"
+        return f"{self._word}-{next(_numbers[self._word])}"
 
     @property
     def name(self) -> str:
@@ -112,7 +112,7 @@ class Named:
                 not told here.
         """
         check_listener("listener", listener)
-        return self._telling.add(listener, check_kinds(kinds, self.kinds, self.kinds))
+        return self._telling.add(listener, check_kinds(kinds, self._kinds, self._kinds))
 
     @overload
     def events(self) -> EventStream[PolicyEvent]: ...
@@ -125,12 +125,12 @@ class Named:
         1000 events for a consumer that sleeps; then the oldest are dropped, and counted
         in ``stream.dropped``.
         """
-        checked = check_kinds(kinds, self.kinds, self.kinds)
+        checked = check_kinds(kinds, self._kinds, self._kinds)
         return EventStream(lambda take: self._telling.add(take, checked))
 
     def _debug(self, text: str, *values: object) -> None:
         """Log what is no news: it happens to one call."""
-        log.debug("%s %r " + text, self.word, self._name, *values, extra={"policy": self._name})
+        log.debug("%s %r " + text, self._word, self._name, *values, extra={"policy": self._name})
 
     def _wants(self, kind: type[PolicyEvent]) -> bool:
         """Tell whether anybody listens: if not, the event need not be built."""
@@ -152,7 +152,7 @@ class Around(Named):
         Raises:
             TypeError: *fn* is no coroutine function.
         """
-        return decorate(f"@{self.word}", fn, Step(self.call, fn))
+        return decorate(f"@{self._word}", fn, Step(self.call, fn))
 
     async def call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``await fn(*args, **kwargs)``, or what the policy makes of it."""

@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import ParamSpec, TypeVar
 
 from asyncbreaker._core import checks
-from asyncbreaker._runtime.backend import Clock, seconds_left, sleep
+from asyncbreaker._runtime.backend import Clock, cancel_requests, is_cancelled, seconds_left, sleep
 from asyncbreaker._runtime.bulletin import Bulletin
 from asyncbreaker._runtime.matching import Matcher, Selecting, check_retried, has_rejection
 from asyncbreaker._runtime.misuse import explain_misuse
@@ -42,10 +42,11 @@ def current_attempt() -> int:
 class _Run:
     """One call, from its first try to its last."""
 
-    __slots__ = ("attempt", "began", "refusals", "waited")
+    __slots__ = ("attempt", "began", "cancel_requests", "refusals", "waited")
 
     def __init__(self, began: float) -> None:
         self.began = began
+        self.cancel_requests = cancel_requests()  # from before: a cancelled task cleans up
         self.attempt = 1  # number of the try that runs, or that was refused
         self.refusals = 0  # rejections in a row
         self.waited = 0.0  # seconds, for an open circuit
@@ -83,8 +84,8 @@ class Retry(Around):
             names parameter and value.
     """
 
-    word = "retry"
-    kinds = (RetryScheduled, RetriesExhausted)
+    _word = "retry"
+    _kinds = (RetryScheduled, RetriesExhausted)
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class Retry(Around):
         super().__init__(name, clock)
         self._attempts = checks.count("attempts", attempts)
         check_retried("on", on)
-        self._selecting = Selecting(on, self._complain)
+        self.selecting = Selecting(on, self._complain)
         check_backoff("backoff", backoff)
         self._backoff = backoff
         self._within = math.inf if within is None else checks.positive("within", within)
@@ -109,7 +110,7 @@ class Retry(Around):
             checks.instance("budget", budget, RetryBudget, "a RetryBudget")
         self._budget = budget
         self.wait_open = checks.number("wait_open", wait_open, finite=False)
-        self._spent = Bulletin(self.word, self._name, logging.WARNING)
+        self._spent = Bulletin(self._word, self._name, logging.WARNING)
 
     async def call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Return ``await fn(*args, **kwargs)``, tried again when it fails.
@@ -145,7 +146,7 @@ class Retry(Around):
         explain_misuse(fn, error)
         if has_rejection(error):
             verdict = self._after_rejection(run, error)
-        elif self._selecting.picks(error):
+        elif self.selecting.picks(error):
             verdict = self._after_failure(run, error)
         else:
             verdict = None
@@ -161,6 +162,10 @@ class Retry(Around):
     def _after_failure(self, run: _Run, error: Exception) -> float | GaveUp:
         if run.attempt >= self._attempts:
             return GaveUp.ATTEMPTS
+        if is_cancelled(
+            run.cancel_requests
+        ):  # some drivers make an error of it; trying again would lose it
+            return GaveUp.CANCELLED
         pause = ask(self._backoff, run.attempt, DEFAULT, self._complain).seconds
         pause = max(float(pause), asked_for(self._retry_after(error)) or 0.0)
         if (too_long := self._too_long(run, pause)) is not None:
@@ -228,6 +233,7 @@ class Retry(Around):
 
 _WORDS = {
     GaveUp.ATTEMPTS: "no attempt is left",
+    GaveUp.CANCELLED: "the caller has been cancelled",
     GaveUp.WITHIN: "the next one would come too late (within=)",
     GaveUp.DEADLINE: "the next one would come after the deadline",
     GaveUp.BUDGET: "the retry budget is spent",

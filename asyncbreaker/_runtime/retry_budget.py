@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from typing import NoReturn
 
 from asyncbreaker._core import checks
 from asyncbreaker._core.windows import SUCCESS, TimeWindow
@@ -70,7 +71,7 @@ class RetryBudget:
     def balance(self, now: float) -> float:
         """Return how many retries are left; takes none."""
         with self._lock:
-            return self._left(self._read(now))
+            return max(0.0, self._left(self._read(now)))
 
     def _left(self, now: float) -> float:
         retries = self._retries
@@ -83,3 +84,6 @@ class RetryBudget:
 
     def __repr__(self) -> str:
         return f"<RetryBudget ratio={self._ratio:g}, always {self._always:g} per window>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"cannot pickle or copy {self!r}: it keeps what this process has seen")

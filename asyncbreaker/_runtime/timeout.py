@@ -61,8 +61,8 @@ class Timeout(Statement, Around):
         TypeError, ValueError: A value is of the wrong type or out of range.
     """
 
-    word = "timeout"
-    kinds = (TimedOut,)
+    _word = "timeout"
+    _kinds = (TimedOut,)
 
     def __init__(
         self, seconds: float, *, name: str | None = None, clock: Clock = time.monotonic

@@ -18,6 +18,7 @@ from asyncbreaker._runtime.backend import (
     ask_within,
     checkpoint,
     current_task,
+    sleep,
     wait_until,
 )
 from asyncbreaker.testing import ManualClock
@@ -244,3 +245,25 @@ async def test_asking_passes_on_the_callers_cancellation(manual: bool, clock: Ma
         scope.cancel()
         await ask_within(5.0, ask_clock, anyio.sleep_forever)
     assert scope.cancelled_caught
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("woken_at", "slept"), [(100.4998, [0.5, 0.001]), (100.5, [0.5]), (100.2, [0.5])]
+)
+async def test_a_sleep_that_ends_too_early_goes_on(
+    woken_at: float, slept: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    uvloop wakes up to a millisecond early; a clock that stands still is not waited for.
+    """
+    pauses: list[float] = []
+
+    async def note(seconds: float) -> None:
+        pauses.append(seconds)
+
+    times = iter([100.0, woken_at])
+    monkeypatch.setattr(anyio, "sleep", note)
+    await sleep(0.5, lambda: next(times))
+
+    assert slept == pauses

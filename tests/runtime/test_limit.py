@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from asyncbreaker._runtime.backend import (
@@ -15,11 +17,13 @@ from asyncbreaker._runtime.backend import (
     Limit,
     Signal,
     ask_within,
+    is_cancelled,
     seconds_left,
     sleep,
     wait_until,
 )
 from asyncbreaker.testing import ManualClock
+from tests.conftest import BACKENDS
 from tests.runtime.support import answer, settled
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +95,23 @@ async def test_a_sleep_lets_others_run(seconds: float) -> None:
             await sleep(seconds, loops)
         seen.append("done")
     assert ["other", "done"] == seen
+
+
+async def test_a_sleep_of_nothing_by_a_manual_clock_lets_others_run(clock: ManualClock) -> None:
+    """
+    The clock need not move for it, and nobody is left on it.
+    """
+    seen: list[str] = []
+
+    async def other() -> None:
+        seen.append("other")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(other)
+        for _ in range(3):
+            await sleep(0.0, clock)
+        seen.append("done")
+    assert (["other", "done"], []) == (seen, clock._sleepers)
 
 
 async def test_a_cancelled_task_ends_in_a_sleep_of_nothing(either: Clock) -> None:
@@ -179,6 +200,26 @@ async def test_a_limit_without_end_never_cuts(either: Clock) -> None:
     async with Limit(math.inf, either) as limit:
         await settled()
     assert not limit.ran_out
+
+
+@pytest.mark.parametrize("kind", [ConnectionError, KeyboardInterrupt])
+async def test_an_error_that_comes_with_the_end_is_not_swallowed(
+    kind: type[BaseException], clock: ManualClock
+) -> None:
+    """
+    Only the limit's own cancellation is.
+    """
+    error = kind("mine")
+
+    async def late() -> None:
+        await settled()
+        clock.advance(2.0)
+        raise error
+
+    with pytest.raises(kind) as caught:
+        async with Limit(2.0, clock):
+            await late()
+    assert error is caught.value
 
 
 async def test_an_error_at_the_moment_of_the_cut_passes(clock: ManualClock) -> None:
@@ -369,6 +410,51 @@ async def test_a_task_that_is_no_part_of_the_block_has_its_own_deadline(
     assert [math.inf] == left
 
 
+async def test_a_task_knows_that_its_scope_is_cancelled(clock: ManualClock) -> None:
+    """
+    While it goes, and not after; a limit that has cut is a scope as well.
+    """
+    seen = [is_cancelled(0)]
+    with anyio.CancelScope() as scope:
+        seen.append(is_cancelled(0))
+        scope.cancel()
+        seen.append(is_cancelled(0))
+        await anyio.lowlevel.checkpoint()
+    seen.append(is_cancelled(0))
+
+    async with Limit(1.0, clock):
+        await settled()
+        clock.advance(1.0)
+        try:
+            await anyio.sleep_forever()
+        finally:
+            seen.append(is_cancelled(0))
+    seen.append(is_cancelled(0))
+    assert [False, False, True, False, True, False] == seen
+
+
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:2], indirect=True)
+async def test_a_task_knows_that_it_is_cancelled() -> None:
+    """
+    Also by ``task.cancel()``, until that is taken back.
+    """
+    seen: list[bool] = []
+
+    async def run() -> None:
+        try:
+            await asyncio.sleep(3600.0)
+        except asyncio.CancelledError:
+            seen.append(is_cancelled(0))
+        task.uncancel()
+        seen.append(is_cancelled(0))
+
+    task = asyncio.create_task(run())
+    await settled()
+    task.cancel()
+    await task
+    assert [True, False] == seen
+
+
 # Asking, and waiting for a signal.
 
 
@@ -437,6 +523,14 @@ async def test_a_wait_for_a_signal_tells_nothing_of_which_came_first(clock: Manu
     assert ([True], []) == (done, clock._sleepers)
 
 
+async def test_a_signal_tells_whether_its_loop_still_runs() -> None:
+    """
+    However often it is woken, from here or from another thread.
+    """
+    signal = Signal()
+    assert [True, True] == [signal.wake(), await anyio.to_thread.run_sync(signal.wake)]
+
+
 async def test_a_cancelled_wait_passes_the_cancellation_on(either: Clock) -> None:
     """
     With a time and without one.
@@ -446,3 +540,20 @@ async def test_a_cancelled_wait_passes_the_cancellation_on(either: Clock) -> Non
             scope.cancel()
             await wait_until(Signal(), either, when)
         assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_signal_of_a_loop_that_has_ended_says_so(backend: str) -> None:
+    """
+    Nobody waits there any more: from outside of any loop, and from another one.
+    """
+
+    async def make() -> Signal:
+        return Signal()
+
+    async def wake(signal: Signal) -> bool:
+        return signal.wake()
+
+    signal = anyio.run(make, backend=backend)
+    assert not signal.wake()
+    assert [False, False] == [anyio.run(wake, signal, backend=kind) for kind in ("asyncio", "trio")]

@@ -114,24 +114,30 @@ HIDES_ERRORS: list[Refused] = [
     (
         (retry(), fallback(Exception)),
         (
-            "Fallback 'fallback' answers every error, so Retry 'retry' "
-            "outside of it never sees one: put the fallback before it"
+            "Fallback 'fallback' answers every error that Retry 'retry' outside of it acts on: "
+            "put the fallback before it"
         ),
     ),
     (
         (breaker(), fallback(Exception)),
         (
-            "Fallback 'fallback' answers every error, so "
-            "CircuitBreaker 'breaker' outside of it never sees one: put the fallback before it"
+            "Fallback 'fallback' answers every error that CircuitBreaker 'breaker' outside of it "
+            "acts on: put the fallback before it"
         ),
     ),
-    ((retry(), fallback(BaseException)), "Fallback 'fallback' answers every error"),
-    ((retry(), fallback((OSError, Exception))), "Fallback 'fallback' answers every error"),
-    ((retry(), breaker(), fallback(Exception), bulkhead()), "so Retry 'retry' outside of it"),
-    ((timeout(1.0), retry(), Mine(), fallback(Exception)), "so Retry 'retry' outside of it"),
+    ((retry(), fallback(BaseException)), "answers every error that Retry 'retry' outside of it"),
+    ((retry(), fallback((OSError, Exception))), "answers every error that Retry 'retry'"),
+    ((retry(), breaker(), fallback(Exception), bulkhead()), "every error that Retry 'retry'"),
+    ((timeout(1.0), retry(), Mine(), fallback(Exception)), "every error that Retry 'retry'"),
     (
         (breaker("slow", slow=1.0), breaker("plain"), fallback(Exception)),
-        ("so CircuitBreaker 'plain' outside of it never sees one"),
+        "answers every error that CircuitBreaker 'plain' outside of it acts on",
+    ),
+    ((Retry(on=OSError, name="r"), fallback(OSError)), "every error that Retry 'r' outside"),
+    ((Retry(on=TimeoutError, name="r"), fallback(OSError)), "every error that Retry 'r' outside"),
+    (
+        (breaker(fail_on=(TimeoutError, OSError)), fallback(OSError)),
+        "answers every error that CircuitBreaker 'breaker' outside of it acts on",
     ),
 ]
 HIDES_REJECTIONS: list[Refused] = [
@@ -151,17 +157,29 @@ FEEDS_CACHE: list[Refused] = [
     (
         (cache(), fallback(), breaker()),
         (
-            "Fallback 'fallback' answers what LastGood 'cache' outside "
-            "of it is there for, and its substitutes would be remembered as good: put the fallback "
-            "before it"
+            "LastGood 'cache' outside of a fallback would remember its substitutes as good answers "
+            "(unless good= tells them apart): put the fallback before it"
         ),
     ),
-    ((cache(), fallback()), "Fallback 'fallback' answers what LastGood 'cache' outside"),
-    ((cache(), fallback(Exception)), "Fallback 'fallback' answers what LastGood 'cache' outside"),
-    ((cache(OSError), fallback((ValueError, OSError))), "answers what LastGood 'cache' outside"),
-    ((cache(TimeoutError), fallback(OSError)), "answers what LastGood 'cache' outside of it"),
-    ((cache(CircuitOpenError), retry(), fallback(), breaker()), "answers what LastGood 'cache'"),
-    ((cache(any_error, "other"), cache(), fallback()), "answers what LastGood 'cache' outside"),
+    ((cache(), fallback()), "LastGood 'cache' outside of a fallback"),
+    ((cache(), fallback(Exception)), "LastGood 'cache' outside of a fallback"),
+    ((cache(Exception), fallback(), breaker()), "LastGood 'cache' outside of a fallback"),
+    ((cache(OSError), fallback(), breaker()), "LastGood 'cache' outside of a fallback"),
+    ((cache(OSError), fallback(TimeoutError)), "LastGood 'cache' outside of a fallback"),
+    ((cache(any_error), fallback(), breaker()), "LastGood 'cache' outside of a fallback"),
+    ((cache(), fallback(any_error), breaker()), "LastGood 'cache' outside of a fallback"),
+    ((cache(CircuitOpenError), retry(), fallback(), breaker()), "LastGood 'cache' outside"),
+    ((LastGood(good=bad), cache(), fallback()), "LastGood 'cache' outside of a fallback"),
+]
+LOSES_AGE: list[Refused] = [
+    (
+        (hedge(1.0), cache()),
+        (
+            "LastGood 'cache' tells the age of its answers in the task that calls it, and "
+            "Hedge 'hedge' outside of it calls it in another: put it before that"
+        ),
+    ),
+    ((hedge(1.0), retry(), cache(OSError), breaker()), "and Hedge 'hedge' outside of it calls it"),
 ]
 NEVER_IN_TIME: list[Refused] = [
     (
@@ -199,7 +217,7 @@ TWICE: list[Refused] = [
 NESTED: list[Refused] = [
     ((breaker(), Pipeline(fallback())), "Fallback 'fallback' acts on rejections, but what rejects"),
     ((Pipeline(Pipeline(breaker())), fallback()), "but what rejects, CircuitBreaker 'breaker'"),
-    ((Pipeline(retry(), bulkhead()), Pipeline(Mine(), fallback(Exception))), "so Retry 'retry'"),
+    ((Pipeline(retry(), bulkhead()), Pipeline(Mine(), fallback(Exception))), "that Retry 'retry'"),
     ((SAME, Pipeline(retry(), Pipeline(SAME))), "CircuitBreaker 'same' stands in it twice"),
     ((timeout(1.0), Pipeline(retry(), timeout(2.0, "inner"))), "Timeout 'inner' acts after 2 s"),
 ]
@@ -229,6 +247,8 @@ ALLOWED: dict[str, Members] = {
     "a retry that does not wait, in a breaker": (breaker(), retry()),
     "no wait at all": (breaker(), waiting(0.0)),
     "a fallback for some errors in a retry": (retry(), fallback(OSError)),
+    "a fallback for fewer errors": (Retry(on=OSError), fallback(TimeoutError)),
+    "a breaker whose failures only it knows": (breaker(fail_on=any_error), fallback(Exception)),
     "a predicate in a retry": (retry(), fallback(any_error)),
     "a cache for all errors in a retry": (retry(), cache(Exception)),
     "a cache for all errors in a breaker": (breaker(), cache(Exception)),
@@ -241,18 +261,8 @@ ALLOWED: dict[str, Members] = {
     "a cache in a waiting retry": (waiting(), cache(), breaker()),
     "a waiting retry in a fallback": (fallback(), waiting(), breaker()),
     "the cache inside of the fallback": (fallback(), cache(), breaker()),
-    "a cache for more than the fallback answers": (cache(Exception), fallback(), breaker()),
-    "a cache for other errors": (cache(OSError), fallback(), breaker()),
-    "a cache for the other rejection": (
-        cache(CircuitOpenError),
-        fallback(BulkheadFullError),
-        breaker(),
-        bulkhead(),
-    ),
-    "a fallback with a narrower type": (cache(OSError), fallback(TimeoutError)),
-    "a cache with a predicate": (cache(any_error), fallback(), breaker()),
-    "a fallback with a predicate": (cache(), fallback(any_error), breaker()),
-    "a cache for nothing": (cache(()), fallback(), breaker()),
+    "a cache that tells substitutes apart": (LastGood(good=bad), fallback(), breaker()),
+    "a cache before a hedge": (cache(), hedge(1.0), breaker()),
     "two caches": (cache(), cache(), breaker()),
     "two fallbacks": (fallback(), fallback(), breaker()),
     "a shorter timeout inside": (timeout(1.0), retry(), timeout(0.99)),
@@ -289,7 +299,7 @@ def test_what_acts_on_rejections_stands_outside_of_what_rejects(members: Members
 @refusals(HIDES_ERRORS)
 def test_what_acts_on_errors_needs_to_see_some(members: Members, why: str) -> None:
     """
-    A fallback that answers every error would blind a retry or a breaker outside of it.
+    A fallback that answers all that a retry or a breaker outside of it acts on would blind it.
     """
     check_refused(members, why)
 
@@ -305,7 +315,15 @@ def test_a_retry_that_waits_needs_to_see_rejections(members: Members, why: str) 
 @refusals(FEEDS_CACHE)
 def test_a_cache_is_not_fed_with_substitutes(members: Members, why: str) -> None:
     """
-    A fallback inside that answers all that the cache is there for would leave it nothing else.
+    It would take those of a fallback inside for good answers.
+    """
+    check_refused(members, why)
+
+
+@refusals(LOSES_AGE)
+def test_a_cache_is_not_asked_from_another_task(members: Members, why: str) -> None:
+    """
+    Whoever calls a hedge would take a remembered answer for a fresh one.
     """
     check_refused(members, why)
 

@@ -171,8 +171,8 @@ async def test_what_a_policy_does_is_its_own_affair() -> None:
     """
 
     class Unfinished(Around):
-        word = "unfinished"
-        kinds = ()
+        _word = "unfinished"
+        _kinds = ()
 
     with pytest.raises(NotImplementedError):
         await Unfinished(None, lambda: 0.0).call(answer)

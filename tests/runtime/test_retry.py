@@ -11,7 +11,9 @@ import traceback
 import warnings
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 
 import anyio
@@ -32,9 +34,11 @@ from asyncbreaker import (
     RetryScheduled,
     State,
     Timeout,
+    Wait,
     current_attempt,
     full_jitter,
 )
+from asyncbreaker._runtime.pauses import ask
 from asyncbreaker._runtime.retry import PACE
 from asyncbreaker.testing import ManualClock, record
 from tests.runtime.support import answer, fail, fragile, settled
@@ -359,6 +363,33 @@ async def test_the_backoff_is_asked_once_per_retry(quick: QuickClock) -> None:
     assert [0.25, 0.5, 0.75] * 2 == quick.slept
 
 
+@pytest.mark.parametrize("said", [2, 2.0, Wait(2.0), Wait(2.0, rejections=1)])
+async def test_a_backoff_may_answer_with_any_number_or_a_wait(said: Any, quick: QuickClock) -> None:
+    """
+    All of them are seconds; nobody turns calls away here, so no wait ends early.
+    """
+    retry = Retry(2, backoff=lambda _: said, clock=quick)
+    with record(retry) as events:
+        assert 42 == await retry.call(Service(*errors(1)))
+
+    (event,) = events
+    assert isinstance(event, RetryScheduled)
+    assert ([2.0], 2.0, float) == (quick.slept, event.wait, type(event.wait))
+
+
+def test_the_default_is_asked_for_the_same_retry() -> None:
+    """
+    In the place of a backoff that answers nonsense, which is told of.
+    """
+    complaints: list[tuple[object, str]] = []
+
+    def broken(attempt: int) -> float:
+        raise LookupError(f"broken {attempt}")
+
+    pause = ask(broken, 3, lambda n: n / 4, lambda who, why: complaints.append((who, str(why))))
+    assert (Wait(0.75), [(broken, "broken 3")]) == (pause, complaints)
+
+
 @pytest.mark.parametrize("nonsense", [math.nan, -1.0, "1", None, True, math.inf, LookupError()])
 async def test_a_backoff_that_answers_nonsense_is_replaced_by_the_default(
     nonsense: Any, quick: QuickClock, log: pytest.LogCaptureFixture
@@ -394,7 +425,6 @@ async def test_a_backoff_that_answers_nonsense_is_replaced_by_the_default(
         (-5.0, 1.0),
         (-math.inf, 1.0),
         (math.nan, 1.0),
-        (True, 1.0),
         (None, 1.0),
         ("7", 1.0),
         ([7], 1.0),
@@ -413,7 +443,8 @@ async def test_the_longer_of_backoff_and_retry_after_is_slept(
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "slept"), [(0.25, 0.25), (1, 1.0), (0, 0.0), (-5.0, 0.0), (math.nan, 0.0)]
+    ("retry_after", "slept"),
+    [(0.25, 0.25), (1, 1.0), (0, 0.0), (-5.0, 0.0), (math.nan, 0.0), (True, 0.0)],
 )
 async def test_without_a_backoff_the_dependency_alone_decides(
     retry_after: float, slept: float, quick: QuickClock
@@ -558,6 +589,22 @@ async def test_no_sleep_begins_that_would_end_after_the_deadline(
     ] == notes(error)
 
 
+async def test_a_deadline_of_asyncio_alone_is_not_seen(
+    quick: QuickClock, anyio_backend: tuple[str, object]
+) -> None:
+    """
+    ``asyncio.timeout`` tells nobody when it ends: the pause is begun, unless ``within`` forbids.
+    """
+    if anyio_backend[0] == "trio":
+        pytest.skip("asyncio's own timeouts are there under asyncio")
+    async with asyncio.timeout(60):
+        assert 42 == await Retry(backoff=61.0, clock=quick).call(Service(*errors(1)))
+        assert "no 1" == str(
+            await failed(Retry(backoff=61.0, within=60, clock=quick), Service(*errors(1)))
+        )
+    assert [61.0] == quick.slept
+
+
 async def test_a_sleep_that_ends_before_the_deadline_is_begun(quick: QuickClock) -> None:
     """
     A deadline far away, a shielded one and one that is left again change nothing.
@@ -582,6 +629,90 @@ async def test_a_try_that_fails_in_a_cancelled_scope_is_not_made_again(quick: Qu
         error = await failed(retry, service)
 
     assert ([1], "no 1") == (service.seen, str(error))
+
+
+@pytest.mark.parametrize("by", ["scope", "task"])
+async def test_a_cancellation_that_became_an_error_is_not_tried_again(
+    by: str, quick: QuickClock, anyio_backend: tuple[str, object]
+) -> None:
+    """
+    Some drivers raise an error of their own when they are cancelled: the caller has gone.
+    """
+    if by == "task" and anyio_backend[0] == "trio":
+        pytest.skip("asyncio's own cancellation is there under asyncio")
+    made: list[int] = []
+    ends: list[BaseException] = []
+    retry = Retry(backoff=0.0, name="again", clock=quick)
+
+    async def driver() -> None:
+        made.append(current_attempt())
+        try:
+            await anyio.sleep_forever()
+        except anyio.get_cancelled_exc_class():
+            raise ConnectionError("torn") from None
+
+    async def caller() -> None:
+        ends.append(await failed(retry, driver))
+
+    with record(retry) as events:
+        if by == "scope":
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(caller)
+                await settled()
+                tasks.cancel_scope.cancel()
+        else:
+            task = asyncio.ensure_future(caller())
+            await settled()
+            task.cancel()
+            await task
+
+    assert ([1], [], ["torn"]) == (made, quick.slept, [str(end) for end in ends])
+    why = "the caller has been cancelled"
+    assert [f"again: gave up after 1 of 3 attempts in 0 s: {why}"] == notes(ends[0])
+    assert [RetriesExhausted("again", 1, GaveUp.CANCELLED, 0.0, "ConnectionError", 100.0)] == events
+
+
+async def test_a_clean_up_is_tried_again(quick: QuickClock) -> None:
+    """
+    Shielded from the cancellation that began it: it was cancelled before the call, not in it.
+    """
+    answers: list[int] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            with anyio.CancelScope(shield=True):
+                answers.append(await Retry(backoff=1.0, clock=quick).call(Service(*errors(2))))
+
+    assert ([42], [1.0, 1.0]) == (answers, quick.slept)
+
+
+@pytest.mark.parametrize("swallowed", [False, True])
+async def test_a_clean_up_of_a_task_of_asyncio_is_tried_again(
+    swallowed: bool, quick: QuickClock, anyio_backend: tuple[str, object]
+) -> None:
+    """
+    A cancelled task may go on in ``finally``, or because it has swallowed that.
+    """
+    if anyio_backend[0] == "trio":
+        pytest.skip("asyncio's own cancellation is there under asyncio")
+    answers: list[int] = []
+
+    async def caller() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            answers.append(await Retry(backoff=1.0, clock=quick).call(Service(*errors(2))))
+            if not swallowed:
+                raise
+
+    task = asyncio.ensure_future(caller())
+    await settled()
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert ([42], not swallowed) == (answers, task.cancelled())
 
 
 @pytest.mark.parametrize(("seconds", "tries"), [(0.5, 1), (0.99, 1), (1.01, 2), (1.5, 2), (2.5, 3)])
@@ -701,24 +832,106 @@ async def test_the_traceback_shows_the_function_that_failed(quick: QuickClock) -
     assert ["failed", "call", "fail"] == names
 
 
-async def test_an_error_that_takes_no_note_passes_without(quick: QuickClock) -> None:
-    """
-    A note is a help, never a reason to lose the error.
-    """
+class CuriousError(Exception):
+    """Raises what it is told to when it gets a note."""
 
-    class CuriousError(Exception):
-        def add_note(self, note: str, /) -> None:
-            raise LookupError("no notes")
+    def __init__(self, raises: Exception) -> None:
+        self.raises = raises
 
-    error = CuriousError()
-    assert error is await failed(Retry(1, clock=quick), Service(error))
-    assert None is error.__context__
+    def add_note(self, note: str, /) -> None:
+        raise self.raises
 
 
-async def test_a_failed_call_leaves_no_reference_cycle(quick: QuickClock) -> None:
+class FixedError(Exception):
+    """Its notes are no list."""
+
+    __notes__ = ("fixed",)  # type: ignore[assignment]
+
+
+class SecretError(Exception):
+    """Shows its notes to nobody."""
+
+    @property
+    def __notes__(self) -> list[str]:  # type: ignore[override]
+        raise LookupError("secret")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CuriousError(LookupError()),
+        CuriousError(TypeError()),
+        CuriousError(ConnectionError()),
+        FixedError(),
+        SecretError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+async def test_an_error_that_takes_no_note_passes_without(
+    error: Exception, quick: QuickClock
+) -> None:
     """
-    What the failed tries held is freed as soon as the caller drops the error.
+    A note is a help, never a reason to lose the error, nor its event.
     """
+    retry = Retry(2, backoff=0.5, clock=quick)
+    with record(retry) as events:
+        assert error is await failed(retry, Service(*errors(1), error))
+
+    assert (None, None) == (error.__context__, error.__cause__)
+    assert [RetryScheduled, RetriesExhausted] == [type(event) for event in events]
+
+
+async def test_the_notes_of_others_stay(quick: QuickClock) -> None:
+    """
+    Before and after ours, also when ours is renewed because the error comes again.
+    """
+    error = ConnectionError("closed")
+    error.add_note("again: is not the retry of that name")
+    retry = Retry(1, name="again", clock=quick)
+    await failed(retry, Service(error))
+    error.add_note("theirs")
+    await failed(retry, Service(error))
+
+    ours = "again: gave up after 1 of 1 attempts in 0 s: no attempt is left"
+    assert ["again: is not the retry of that name", "theirs", ours] == notes(error)
+
+
+async def test_a_short_time_is_told_without_an_exponent(quick: QuickClock) -> None:
+    """
+    A call that fails within microseconds is told of in figures that people read.
+    """
+
+    async def short() -> None:
+        quick.advance(6.4e-06)
+        raise ConnectionError
+
+    assert "e-0" not in notes(await failed(Retry(1, clock=quick), short))[0]
+
+
+@pytest.mark.parametrize("listens", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"backoff": 0.5}, ConnectionError),
+        ({"backoff": 5.0, "within": 1.0}, ConnectionError),
+        ({"backoff": 0.5, "budget": RetryBudget(0.0, floor=0.0)}, ConnectionError),
+        ({"on": KeyError}, ConnectionError),
+        ({}, partial(BulkheadFullError, "db", 5)),
+        ({"wait_open": 5.0}, partial(CircuitOpenError, "api", Reason.OPEN, 3.0)),
+    ],
+    ids=["attempts", "within", "budget", "not picked", "rejected", "open"],
+)
+async def test_a_failed_call_leaves_no_reference_cycle(
+    settings: dict[str, Any],
+    error: Callable[[], Exception],
+    listens: bool,
+    quick: QuickClock,
+    log: pytest.LogCaptureFixture,
+) -> None:
+    """
+    What the failed tries held is freed as soon as the caller drops the error, however it ended.
+    """
+    retry = Retry(3, clock=quick, **settings)
 
     class Body:
         """Something large."""
@@ -728,19 +941,18 @@ async def test_a_failed_call_leaves_no_reference_cycle(quick: QuickClock) -> Non
     async def failing() -> None:
         body = Body()
         held.append(weakref.ref(body))
-        raise ConnectionError
+        raise error()
 
     async def caller() -> None:
-        try:
-            await Retry(3, backoff=0.5, clock=quick, name="again").call(failing)
-        except ConnectionError:
-            return
+        with suppress(Exception):
+            await retry.call(failing)
 
     gc.collect()
     gc.disable()
     try:
-        await caller()
-        assert [None] * 3 == [body() for body in held]
+        with record(retry) if listens else nullcontext():
+            await caller()
+            assert {None} == {body() for body in held}
     finally:
         gc.enable()
 
@@ -850,6 +1062,32 @@ async def test_a_listener_that_raises_changes_nothing(quick: QuickClock) -> None
 
     assert made[1] is await failed(retry, Service(*made))
     assert None is made[1].__context__
+
+
+async def test_each_pause_and_the_end_have_a_line_in_the_log(
+    quick: QuickClock, log: pytest.LogCaptureFixture
+) -> None:
+    """
+    On DEBUG, since they happen to one call; each carries the name of the policy.
+    """
+    retry = Retry(3, backoff=lambda n: n / 2, within=10.0, name="again", clock=quick)
+    await failed(retry, Service(ConnectionError(), KeyError(), TimeoutError()))
+    await retry.call(answer)
+    await failed(retry, Service(OSError(), AskedError(11.0)))
+    await failed(retry, Service(OSError(), BulkheadFullError("db", 5)))
+
+    too_late = "the next one would come too late (within=)"
+    assert [
+        "retry 'again' makes attempt 2 in 0.5 s, after ConnectionError",
+        "retry 'again' makes attempt 3 in 1 s, after KeyError",
+        "retry 'again' lets TimeoutError pass after 3 attempts: no attempt is left",
+        "retry 'again' makes attempt 2 in 0.5 s, after OSError",
+        f"retry 'again' lets AskedError pass after 2 attempts: {too_late}",
+        "retry 'again' makes attempt 2 in 0.5 s, after OSError",
+    ] == [entry.getMessage() for entry in log.records]
+    assert {(logging.DEBUG, "again", "asyncbreaker")} == {
+        (entry.levelno, vars(entry)["policy"], entry.name) for entry in log.records
+    }
 
 
 # The budget.
@@ -1021,6 +1259,50 @@ async def test_a_rejection_with_a_nonsense_retry_after_is_one_that_knows_none(
     assert [1.0] == quick.slept
 
 
+@pytest.mark.parametrize(("retry_after", "slept"), [(0.0, PACE), (0, PACE), (5000.0, 5000.0)])
+async def test_a_circuit_says_itself_how_long(
+    retry_after: float, slept: float, quick: QuickClock
+) -> None:
+    """
+    At once as well as in hours: the cap is on what a dependency asks for, the backoff unasked.
+    """
+    retry = Retry(wait_open=6000.0, backoff=100.0, clock=quick)
+
+    assert 42 == await retry.call(Service(opened(retry_after)))
+    assert [slept] == [pytest.approx(pause) for pause in quick.slept]
+
+
+async def test_a_circuit_that_never_closes_may_be_waited_for(clock: ManualClock) -> None:
+    """
+    Without an end, where ``wait_open`` has none; it can be cancelled.
+    """
+    service = Service(opened(math.inf))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Retry(wait_open=math.inf, clock=clock).call, service)
+        await clock.slept_on()
+        clock.advance(1e9)
+        await settled()
+        assert 1 == len(clock._sleepers)
+        tasks.cancel_scope.cancel()
+    assert ([1], []) == (service.seen, clock._sleepers)
+
+
+async def test_calls_at_once_wait_each_for_themselves(quick: QuickClock) -> None:
+    """
+    What one call has waited is not taken from another's.
+    """
+    retry = Retry(wait_open=4.0, clock=quick)
+    answers: list[int] = []
+
+    async def caller() -> None:
+        answers.append(await retry.call(Service(opened(2.0), opened(2.0))))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(caller)
+    assert [42] * 3 == answers
+
+
 @pytest.mark.parametrize(
     ("wait_open", "slept"),
     [(3.9, []), (4.0, [4.0]), (7.9, [4.0]), (8.0, [4.0, 4.0]), (math.inf, [4.0] * 5)],
@@ -1120,6 +1402,26 @@ async def test_a_failure_that_opens_the_circuit_is_waited_out(clock: ManualClock
         RetryScheduled("again", 2, 9.0, "CircuitOpenError", 101.0),
     ] == events
     assert 1 == breaker.snapshot().rejected
+
+
+async def test_a_failure_that_opens_the_circuit_for_too_long_ends_the_call(
+    quick: QuickClock,
+) -> None:
+    """
+    The rejection passes, with a note of the one try that was made before it.
+    """
+    service = Service(*errors(1))
+    retry = Retry(3, wait_open=8.0, backoff=1.0, name="again", clock=quick)
+    with record(retry) as events, pytest.raises(CircuitOpenError) as caught:
+        await Pipeline(retry, fragile(quick)).call(service)
+
+    assert ([1], [1.0]) == (service.seen, quick.slept)
+    why = "the circuit stays open for longer than the call may wait (wait_open=)"
+    assert [f"again: gave up after 1 of 3 attempts in 1 s: {why}"] == notes(caught.value)
+    assert [
+        RetryScheduled("again", 2, 1.0, "ConnectionError", 100.0),
+        RetriesExhausted("again", 1, GaveUp.WAIT_OPEN, 1.0, "CircuitOpenError", 101.0),
+    ] == events
 
 
 async def test_a_circuit_that_is_held_open_by_hand_is_waited_for_by_backoff(
@@ -1279,21 +1581,35 @@ async def test_a_call_that_is_cancelled_in_its_pause_ends_there(clock: ManualClo
     assert [RetryScheduled] == [type(event) for event in events]
 
 
-async def test_a_call_that_is_cancelled_as_its_pause_ends_is_not_tried_again(
-    clock: ManualClock,
+@pytest.mark.parametrize(("first", "tries"), [("cancelled", [1]), ("woken", [1, 2])])
+async def test_a_call_that_is_cancelled_as_its_pause_ends_gets_no_answer(
+    first: str, tries: list[int], clock: ManualClock
 ) -> None:
     """
-    Both at the same moment: the cancellation wins.
+    Both at the same moment: a try may begin if the pause ended first, but it is cut.
     """
-    service = Service(*errors(1))
+    made: list[int] = []
+    answers: list[int] = []
+
+    async def service() -> int:
+        made.append(current_attempt())
+        if len(made) == 1:
+            raise ConnectionError
+        await anyio.lowlevel.checkpoint()
+        return 42
+
+    async def caller() -> None:
+        answers.append(await Retry(backoff=1.0, clock=clock).call(service))
+
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Retry(backoff=1.0, clock=clock).call, service)
+        tasks.start_soon(caller)
         await clock.slept_on()
-        clock.advance(1.0)
+        if first == "woken":
+            clock.advance(1.0)
         tasks.cancel_scope.cancel()
-    # The sleep may have ended before the cancellation arrived; then the try is made, in vain.
-    assert service.seen in ([1], [1, 2])
-    assert [] == clock._sleepers
+        if first == "cancelled":
+            clock.advance(1.0)
+    assert (tries, [], []) == (made, answers, clock._sleepers)
 
 
 async def test_a_decorated_function_is_tried_again(quick: QuickClock) -> None:
@@ -1371,6 +1687,39 @@ async def test_a_function_with_nothing_to_await_is_called_once(
     with pytest.raises(TypeError, match=r"returns an awaitable; <function .*plain.* did not"):
         await Retry(backoff=0.0, clock=quick).call(plain)
     assert ([1], []) == (made, quick.slept)
+
+
+@pytest.mark.parametrize("value", [42, None, "fetch", [answer]])
+async def test_what_cannot_be_called_is_refused(value: Any, quick: QuickClock) -> None:
+    """
+    Once, by an error that shows it; nothing is told of a giving up.
+    """
+    retry = Retry(clock=quick, backoff=0.0)
+    with record(retry) as events, pytest.raises(TypeError) as caught:
+        await retry.call(value)
+
+    told = f"call() needs a callable that returns an awaitable, not {value!r}"
+    assert (told, [], []) == (str(caught.value), quick.slept, events)
+
+
+async def test_a_slip_is_no_failure_for_a_retry_around_a_retry(quick: QuickClock) -> None:
+    """
+    The function is called once, and one hint is given.
+    """
+    made: list[int] = []
+
+    def plain() -> Any:
+        made.append(1)
+        return 3
+
+    outer, inner = (Retry(backoff=0.0, clock=quick) for _ in range(2))
+    around: Any = outer.call
+    for call in (Pipeline(outer, inner).call, partial(around, inner.call)):
+        made.clear()
+        with pytest.raises(TypeError) as caught:
+            await call(plain)
+        assert ([1], [], []) == (made, quick.slept, notes(caught.value))
+        assert 1 == str(caught.value).count("call() needs a callable")
 
 
 async def test_a_type_error_of_the_dependency_is_tried_again(quick: QuickClock) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -19,7 +22,8 @@ BUCKET = WINDOW / 10
 
 # Seconds in quarters and ratios in quarters: sums are exact.
 steps = st.lists(
-    st.tuples(st.sampled_from([0.0, 0.0, 0.25, 0.5, 1.0, 3.0, 11.0]), st.booleans()), max_size=120
+    st.tuples(st.sampled_from([*[0.0, 0.25, 0.5, 1.0] * 4, 3.0, 11.0]), st.booleans()),
+    max_size=120,
 )
 ratios = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 floors = st.sampled_from([0.0, 0.1, 0.5, 2.0])
@@ -151,6 +155,49 @@ def test_a_tenth_of_the_calls_is_a_tenth_to_the_last() -> None:
     assert ([False] * 9 + [True]) * 10 == allowed
 
 
+@pytest.mark.parametrize(("made", "left"), [(100.0, 110.0), (100.99, 110.0), (101.0, 111.0)])
+def test_calls_are_forgotten_by_tenths_of_the_window(made: float, left: float) -> None:
+    """
+    A call counts until its tenth has left, and no longer.
+    """
+    budget = RetryBudget(1.0, floor=0.0, window=10.0)
+    budget.deposit(made)
+
+    assert 1.0 == budget.balance(math.nextafter(left, 0.0))
+    assert 0.0 == budget.balance(left)
+
+
+def test_retries_count_on_when_the_calls_that_paid_for_them_are_forgotten() -> None:
+    """
+    Until they have left the window themselves: no window has more than its calls and floor.
+    """
+    budget = RetryBudget(1.0, floor=0.1, window=10.0)
+    for _ in range(4):
+        budget.deposit(100.0)
+    assert 5 == spend(budget, 10, 109.0)
+    assert (0, 0) == (spend(budget, 5, 110.0), spend(budget, 5, 118.9))
+    assert 1 == spend(budget, 5, 119.0)
+
+
+def test_there_are_never_fewer_than_none_left() -> None:
+    """
+    The balance is how many retries are left, and no debt.
+    """
+    budget = RetryBudget(1.0, floor=0.0, window=10.0)
+    budget.deposit(100.0)
+    assert budget.withdraw(109.0)
+    assert 0.0 == budget.balance(110.0)
+
+
+def test_it_can_neither_be_copied_nor_pickled() -> None:
+    """
+    A copy would allow everything twice.
+    """
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="cannot pickle or copy <RetryBudget"):
+            copied(RetryBudget())
+
+
 def test_a_refused_retry_costs_nothing() -> None:
     """
     Asking in vain, however often, puts nobody into debt.
@@ -205,6 +252,17 @@ def test_a_clock_of_its_own_is_asked(clock: ManualClock) -> None:
     assert 1 == spend(budget, 5, 0.0)
 
 
+def test_calls_are_dated_by_its_own_clock(clock: ManualClock) -> None:
+    """
+    A caller with another clock does not make them last.
+    """
+    budget = RetryBudget(1.0, floor=0.0, clock=clock)
+    budget.deposit(1e6)
+    assert (1.0, 1.0) == (budget.balance(0.0), budget.balance(1e6))
+    clock.advance(11.0)
+    assert 0.0 == budget.balance(1e6)
+
+
 @pytest.mark.anyio
 async def test_a_retry_brings_its_clock_unless_the_budget_has_one(clock: ManualClock) -> None:
     """
@@ -251,24 +309,58 @@ async def test_an_outage_gets_no_storm(
     assert calls * (1 + ratio) * 0.99 <= tries <= most * 1.01
 
 
-def test_threads_take_no_more_than_there_is() -> None:
+@pytest.mark.anyio
+@pytest.mark.parametrize(("ratio", "floor"), [(0.1, 0.0), (0.1, 1.0), (0.0, 2.0), (0.5, 0.0)])
+async def test_in_an_outage_no_window_has_more(
+    ratio: float, floor: float, clock: ManualClock
+) -> None:
+    """
+    Whenever a window of ten seconds ends, its retries are within floor and ratio.
+    """
+    retry = Retry(
+        10, backoff=0.0, budget=RetryBudget(ratio, floor=floor, window=WINDOW), clock=clock
+    )
+    calls: list[float] = []
+    tries: list[float] = []
+
+    async def down() -> None:
+        tries.append(clock())
+        raise ConnectionError
+
+    for _ in range(100 * 25):
+        calls.append(clock())
+        with pytest.raises(ConnectionError):
+            await retry.call(down)
+        clock.advance(1 / 128)
+
+    for end in range(100, 121):
+        made = within(calls, end, WINDOW)
+        assert within(tries, end, WINDOW) - made <= floor * WINDOW + ratio * made
+
+
+def test_threads_take_no_more_than_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     Two that ask at once do not both get the last one.
     """
-    budget, taken = RetryBudget(0.0, floor=50.0), []
-    start = threading.Barrier(4)
+    budget = RetryBudget(0.0, floor=0.1)
+    taken: list[bool] = []
+    both = threading.Barrier(2)
+    left = RetryBudget._left
 
-    def take() -> None:
-        start.wait()
-        taken.append(spend(budget, 300))
+    def left_for_both(budget: RetryBudget, now: float) -> float:
+        seen = left(budget, now)
+        with suppress(threading.BrokenBarrierError):  # the other one is kept out
+            both.wait(timeout=0.02)
+        return seen
 
-    threads = [threading.Thread(target=take) for _ in range(4)]
+    monkeypatch.setattr(RetryBudget, "_left", left_for_both)
+    threads = [threading.Thread(target=lambda: taken.append(budget.withdraw(1.0))) for _ in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert 500 == sum(taken)
+    assert [False, True] == sorted(taken)
 
 
 def test_it_shows_its_rule() -> None:
