@@ -9,7 +9,9 @@ from typing import NoReturn
 from asyncbreaker._core import checks
 from asyncbreaker._core.windows import SUCCESS, TimeWindow
 from asyncbreaker._runtime.backend import Clock
+from asyncbreaker.trip import SHORTEST_BUCKET
 
+ROUNDING = 1e-6  # a hundred times 0.29 is a little less than 29
 BUCKETS = 10  # a tenth of the window's calls leaves at a time
 
 
@@ -24,7 +26,7 @@ class RetryBudget:
 
     Args:
         ratio: Retries per call, from 0 to 1.
-        floor: Retries a second that are always allowed, so that a client with few calls
+        floor: Retries a second that are allowed besides, so that a client with few calls
             may retry at all.
         window: Seconds for which calls and retries count.
         clock: Monotonic seconds. Default: the clock of the retry or hedge that asks.
@@ -43,6 +45,8 @@ class RetryBudget:
     ) -> None:
         self._ratio = checks.share("ratio", ratio)
         self._always = checks.number("floor", floor) * checks.positive("window", window)
+        if window < BUCKETS * SHORTEST_BUCKET:
+            raise ValueError(f"window must be at least 10 microseconds, not {window!r}")
         if clock is not None:
             checks.function("clock", clock)
         self._clock = clock
@@ -63,7 +67,7 @@ class RetryBudget:
         """Take one retry; return whether there was one."""
         with self._lock:
             now = self._read(now)
-            if self._left(now) < 1:
+            if self._left(now) < 1 - ROUNDING:
                 return False
             self._retries.append(now)
             return True

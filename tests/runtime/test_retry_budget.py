@@ -395,3 +395,23 @@ def test_a_wrong_value_is_refused(name: str, value: Any, error: type[Exception])
 
     assert str(caught.value).startswith(f"{name} must ")
     assert repr(value) in str(caught.value)
+
+
+def test_no_fraction_of_a_retry_is_lost() -> None:
+    """
+    A hundred calls at a ratio of 0.29 give 29, although their sum is a little less.
+    """
+    budget = RetryBudget(0.29, floor=0.0)
+    for _ in range(100):
+        budget.deposit(100.0)
+
+    assert 29 == spend(budget, 50)
+
+
+@pytest.mark.parametrize("window", [5e-324, 1e-320, 9e-6])
+def test_a_window_that_no_clock_can_tell_is_refused(window: float) -> None:
+    """
+    At construction, not at the first call.
+    """
+    with pytest.raises(ValueError, match=f"^window must be at least 10 microseconds, not {window}"):
+        RetryBudget(window=window)
