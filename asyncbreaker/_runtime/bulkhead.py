@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -74,7 +75,7 @@ class Bulkhead(Around):
         self._running = 0
         # In order. While anybody waits all places are taken: one that is given back is
         # handed over, never put back.
-        self._line: dict[_Waiter, None] = {}
+        self._line: OrderedDict[_Waiter, None] = OrderedDict()
         # Guards both against other threads; never held over an await. Re-entrant, since
         # the garbage collector may end a forgotten call in the middle of a guarded section.
         self._lock = threading.RLock()
@@ -170,19 +171,18 @@ class Bulkhead(Around):
         with self._lock:
             if waiter.granted:
                 return False
-            del self._line[waiter]
+            self._line.pop(waiter, None)  # it has been passed over if its loop has ended
             return True
 
     def _give_back(self) -> None:
         """Hand a place over to the head of the line, or put it back."""
         with self._lock:
             while self._line:
-                waiter = next(iter(self._line))
-                del self._line[waiter]
+                waiter, _ = self._line.popitem(last=False)
                 waiter.granted = True
                 if waiter.signal.wake():
                     return
-                # Its event loop has ended without it: the next one.
+                waiter.granted = False  # its event loop has ended without it: the next one
             self._running -= 1
 
     def _reject(self, began: float, now: float) -> BulkheadFullError:

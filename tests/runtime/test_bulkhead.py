@@ -151,9 +151,9 @@ async def test_waiting_has_an_end(manual: bool, clock: ManualClock) -> None:
             clock.advance(0.001)
 
     assert (1, 0) == (len(errors), bulkhead.waiting)
-    assert errors[0].waited >= wait
+    assert errors[0].waited > 0.0
     if manual:
-        assert 5.0 == pytest.approx(errors[0].waited)
+        assert wait == pytest.approx(errors[0].waited)
 
 
 async def test_a_place_at_the_last_moment_is_taken(clock: ManualClock) -> None:
@@ -456,6 +456,8 @@ def test_a_loop_that_ended_keeps_no_place() -> None:
 
     assert (0, 0) == (bulkhead.running, bulkhead.waiting)
     assert 42 == asyncio.run(bulkhead.call(answer))
+    waiting.get_coro().close()
+    assert (0, 0) == (bulkhead.running, bulkhead.waiting)  # nor does it give back one
     waiting._log_destroy_pending = False  # type: ignore[attr-defined]  # it is meant to be
 
 
