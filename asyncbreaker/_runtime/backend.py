@@ -90,7 +90,12 @@ class Signal:
         """
         with suppress(RuntimeError):  # no loop runs here
             if _current_loop() is self._loop:
-                self._event.set()
+                # On asyncio not at once: the garbage collector may call this in the middle
+                # of the wait, between its look at the event and its standing in line.
+                if isinstance(self._loop, asyncio.AbstractEventLoop):
+                    self._loop.call_soon(self._event.set)
+                else:
+                    self._event.set()
                 return True
         with suppress(RuntimeError):  # its loop has ended
             if isinstance(self._loop, asyncio.AbstractEventLoop):

@@ -156,11 +156,13 @@ class Bulkhead(Around):
     def _stand_in_line(self) -> _Waiter | None:
         waiter = _Waiter()
         with self._lock:
-            if self._running < self._limit:  # given back by another thread since
+            # Read first: a place that the collector gives back here must not be overlooked.
+            has_room = len(self._line) < self._places
+            if self._running < self._limit:  # given back since
                 self._running += 1
                 waiter.granted = True
                 waiter.signal.wake()
-            elif len(self._line) < self._places:
+            elif has_room:
                 self._line[waiter] = None
             else:
                 return None

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -164,15 +165,22 @@ class LastGood(Around):
 
     def _keep(self, key: Hashable, answer: _Answer) -> None:
         """Keep *answer*, as the one that was used last."""
-        self._answers.pop(key, None)
         self._answers[key] = answer
+        self._was_used(key)
+
+    def _was_used(self, key: Hashable) -> None:
+        with suppress(KeyError):  # another thread has made room meanwhile
+            self._answers.move_to_end(key)
 
     def _remembered(self, key: Hashable) -> _Answer | None:
         try:
-            answer = self._answers.pop(key, None)
-            if answer is None or self._clock() - answer.at > self._max_age:
-                return None  # too old for good: time does not run backwards
-            self._keep(key, answer)
+            answer = self._answers.get(key)
+            if answer is None:
+                return None
+            if self._clock() - answer.at > self._max_age:
+                self._answers.pop(key, None)  # for good: time does not run backwards
+                return None
+            self._was_used(key)
         except Exception as error:  # keys that cannot be compared
             self._no_key(error)
             return None

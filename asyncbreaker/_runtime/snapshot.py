@@ -17,6 +17,7 @@ RECENT = 20  # failures whose types are remembered for the log
 
 # Tokens travel in the query or before the host of a URL: neither is repeated.
 _SECRETS = re.compile(r"(?<=://)[^\s/]+(?=@)|(?<=\?)[^\s'\"<>)]+")
+_CUT_URL = re.compile(r"(?<=://)\S*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,8 @@ def _without_secrets(text: str) -> str:
 
 def _text(error: BaseException) -> str:
     try:
-        return str(error)[:LONGEST_TEXT]
+        text = str(error)
     except Exception:  # a broken __str__ must not take the error's place
         return "(its text cannot be read)"
+    # Of a URL that is cut in two the "@" may be missing that tells its password.
+    return text if len(text) <= LONGEST_TEXT else _CUT_URL.sub("...", text[:LONGEST_TEXT])

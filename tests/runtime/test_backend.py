@@ -22,6 +22,7 @@ from asyncbreaker._runtime.backend import (
     wait_until,
 )
 from asyncbreaker.testing import ManualClock
+from tests.conftest import BACKENDS
 from tests.runtime.support import answer, fail, settled
 
 
@@ -267,3 +268,21 @@ async def test_a_sleep_that_ends_too_early_goes_on(
     await sleep(0.5, lambda: next(times))
 
     assert slept == pauses
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", BACKENDS[:1], indirect=True)
+async def test_a_signal_woken_in_the_middle_of_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    As the garbage collector may do, after the look at the event and before standing in line.
+    """
+    signal, loop = Signal(), asyncio.get_running_loop()
+    make = loop.create_future
+
+    def woken_meanwhile() -> asyncio.Future[Any]:
+        signal.wake()
+        return make()
+
+    monkeypatch.setattr(loop, "create_future", woken_meanwhile)
+    with anyio.fail_after(5):
+        await signal.wait()

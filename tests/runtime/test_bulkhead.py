@@ -9,6 +9,7 @@ import math
 import pickle
 import random
 import threading
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -509,6 +510,29 @@ async def test_a_place_that_another_thread_has_just_given_back(
     monkeypatch.setattr(Bulkhead, "_take", lambda self: next(looks, None) is None and take(self))
 
     assert 42 == await bulkhead.call(answer)
+    assert (0, 0) == (bulkhead.running, bulkhead.waiting)
+
+
+async def test_a_place_that_comes_back_while_one_stands_in_line(
+    clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    As the garbage collector may give it back, at any moment: nobody waits beside a free place.
+    """
+    bulkhead = Bulkhead(1, waiting=1, clock=clock)
+    held: list[Any] = [bulkhead.call(_suspended)]
+    held[0].send(None)
+
+    class Line(OrderedDict[Any, None]):
+        def __len__(self) -> int:
+            length = super().__len__()
+            while held:
+                held.pop().close()
+            return length
+
+    monkeypatch.setattr(bulkhead, "_line", Line())
+    with anyio.fail_after(5):
+        assert 42 == await bulkhead.call(answer)
     assert (0, 0) == (bulkhead.running, bulkhead.waiting)
 
 

@@ -645,7 +645,13 @@ async def test_secrets_of_urls_are_not_told(
 
 
 @pytest.mark.parametrize(
-    "text", ["x" * 280 + "http://user:secret-word@host/", "http://user:with@secret-word@host/"]
+    "text",
+    [
+        "x" * 280 + "http://user:secret-word@host/",
+        "http://user:with@secret-word@host/",
+        "http://host/?" + "q" * 1967 + " http://user:secret-word@host/",
+    ],
+    ids=["where the text is cut", "with an @ of its own", "after a long query"],
 )
 async def test_no_part_of_a_password_is_told(text: str) -> None:
     """

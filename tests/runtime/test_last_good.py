@@ -8,6 +8,7 @@ import logging
 import math
 import re
 import weakref
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -1233,3 +1234,43 @@ def test_a_bad_setting_is_refused(
     """
     with pytest.raises(kind, match=f"^{re.escape(text)}"):
         LastGood(**settings)
+
+
+async def test_an_answer_is_there_while_it_is_served(clock: ManualClock) -> None:
+    """
+    Another thread that looks in that very moment finds it, too: it is never taken out and put back.
+    """
+    last_good = LastGood(key=lambda: "key", on=ConnectionError, clock=clock)
+    await last_good.call(answer)
+    kept: list[bool] = []
+
+    class Watched(OrderedDict[Any, Any]):
+        def __delitem__(self, key: object) -> None:
+            kept.append(False)
+            super().__delitem__(key)
+
+        def pop(self, key: object, *default: object) -> Any:
+            kept.append(False)
+            return super().pop(key, *default)
+
+    last_good._answers = Watched(last_good._answers)
+
+    assert 42 == await last_good.call(fail)
+    assert [] == kept
+
+
+async def test_an_answer_that_another_thread_removes_is_served(clock: ManualClock) -> None:
+    """
+    It was found; that it has made room since does no harm.
+    """
+    last_good = LastGood(key=lambda: "key", on=ConnectionError, clock=clock)
+    await last_good.call(answer)
+
+    class Evicting(OrderedDict[Any, Any]):
+        def get(self, key: object, default: object = None) -> Any:
+            return self.pop(key)
+
+    last_good._answers = Evicting(last_good._answers)
+
+    assert 42 == await last_good.call(fail)
+    assert 0 == len(last_good)
