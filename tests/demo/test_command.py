@@ -215,6 +215,22 @@ def test_an_interrupt_before_we_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 130 == main(["demo"])
 
 
+def test_a_pipe_that_breaks_wherever(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """
+    Whoever finds out that nobody reads on, nobody is told.
+    """
+
+    async def broken(fast: bool, port: int) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(show, "show", broken)
+
+    assert 1 == main(["demo"])
+    assert ("", "") == capsys.readouterr()
+
+
 def test_where_signals_cannot_be_received(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     The demo runs on an event loop without signal receivers (asyncio on Windows).
