@@ -14,6 +14,7 @@ from asyncbreaker._runtime.policy import Policy
 from asyncbreaker._runtime.registry import Registry
 from asyncbreaker._runtime.retry import Retry, current_attempt
 from asyncbreaker._runtime.retry_budget import RetryBudget
+from asyncbreaker._runtime.retryable import retryable
 from asyncbreaker._runtime.snapshot import Snapshot
 from asyncbreaker._runtime.telling import EventStream
 from asyncbreaker._runtime.timeout import Timeout
@@ -135,6 +136,7 @@ __all__ = [
     "linear",
     "live_breakers",
     "probing",
+    "retryable",
     "slow_rate",
     "slow_start",
     "spread",

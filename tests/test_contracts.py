@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 import tomllib
@@ -25,6 +26,40 @@ def test_arrows_point_inwards() -> None:
     )
 
     assert 0 == done.returncode, done.stdout + done.stderr
+
+
+ADAPTERS = sorted((ROOT / "asyncbreaker/integrations").glob("[a-z]*.py"))
+SHARED = sorted((ROOT / "asyncbreaker/integrations").glob("_*.py"))
+
+
+def third_parties(file: Path) -> set[str]:
+    """The packages that a file imports, wherever in it, besides ours and the standard library."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    found = {name.partition(".")[0] for name in names}
+    return found - sys.stdlib_module_names - {"asyncbreaker"}
+
+
+@pytest.mark.parametrize("file", ADAPTERS, ids=lambda file: file.stem)
+def test_an_adapter_talks_to_one_library(file: Path) -> None:
+    """
+    Whoever uses one adapter need not have the libraries of the others.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    allowed = {file.stem, "psycopg_pool"} if file.stem == "psycopg" else {file.stem}
+    allowed |= {"valkey"} if file.stem == "redis" else set()  # the same interface twice
+
+    assert file.stem in project["optional-dependencies"]
+    assert third_parties(file) - {"anyio"} <= allowed
+
+
+@pytest.mark.parametrize("file", SHARED, ids=lambda file: file.stem)
+def test_what_adapters_share_names_no_library(file: Path) -> None:
+    """
+    Code behind several adapters imports none of their libraries.
+    """
+    assert third_parties(file) <= {"anyio"}
 
 
 def test_types_of_the_public_api() -> None:
@@ -74,7 +109,8 @@ def test_public_names_are_sorted_and_exist() -> None:
     __all__ lists every public name of the package, sorted.
     """
     public = {name for name in vars(asyncbreaker) if name.isidentifier() and name[0] != "_"}
+    folders = {"integrations"}
     modules = {"backoff", "errors", "events", "pytest_plugin", "recovery", "testing", "trip"}
 
     assert sorted(asyncbreaker.__all__) == asyncbreaker.__all__
-    assert set(asyncbreaker.__all__) == public - modules
+    assert set(asyncbreaker.__all__) == public - modules - folders

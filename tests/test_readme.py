@@ -104,7 +104,26 @@ def test_the_commands_install_extras_that_there_are() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = set(re.findall(r"\.\[(\w+)\]", " ".join(COMMANDS.values())))
 
-    assert named == set(project["optional-dependencies"])
+    assert {"demo", "test"} == named
+    assert named <= set(project["optional-dependencies"])
+
+
+def test_every_adapter_has_its_extra_and_its_section() -> None:
+    """
+    The table of adapters names the module and the extra of each, with its lower bound.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    bounds = {
+        name: re.sub(r"\[.*?\]", "", requirements[0]).replace(">=", " ")
+        for name, requirements in project["optional-dependencies"].items()
+        if name not in ("demo", "test")
+    }
+    rows = re.findall(r"^\| `(\w+)` \| ([\w.]+ [\d.]+) \| `integrations\.(\w+)` \|", README, re.M)
+
+    assert bounds == {extra: bound for extra, bound, _ in rows}
+    assert {file.stem for file in (ROOT / "asyncbreaker/integrations").glob("[a-z]*.py")} == {
+        module for *_, module in rows
+    }
 
 
 @pytest.mark.parametrize("option", ["--fast", "--full", "--trio"])
@@ -201,7 +220,8 @@ def test_the_table_of_parameters_is_complete() -> None:
     made = {
         name
         for name in asyncbreaker.__all__
-        if name[0].islower() and name not in ("answer_age", "current_attempt", "live_breakers")
+        if name[0].islower()
+        and name not in ("answer_age", "current_attempt", "live_breakers", "retryable")
     }
     made |= {"CircuitBreaker", "LastCalls", "LastSeconds", "Registry", "Wait"}
     made |= {"Bulkhead", "Fallback", "Hedge", "LastGood", "Retry", "RetryBudget", "Timeout"}

@@ -228,15 +228,20 @@ class Circuit:
         permit.entries = self.judge.count(False, False, True, now)
         return self._bad(permit.era, now)
 
-    def answer(self, permit: Permit, now: float) -> Cause | None:
-        """Take the first item of a stream, which ends its duration; answers as ``settle`` does."""
+    def answer(self, permit: Permit, now: float, *, proves: bool) -> Cause | None:
+        """Take the beginning of an answer, which ends the duration; answers as ``settle`` does.
+
+        *proves*: in half-open that is its answer; else the end of the call will be.
+        """
+        if permit.answered is not None:
+            return None
         slow = permit.is_slow(now)
         permit.answered = now - permit.started
         if permit.era is not self.era or permit.entries is not None:
             return None
         if slow:
             return self.mark(permit, now)
-        return None if self.trial is None else self.trial.answer(permit, now)
+        return self.trial.answer(permit, now) if proves and self.trial is not None else None
 
     def end_check(self, permit: Permit, passed: bool | None, now: float) -> Cause | None:
         """Take the health check's end; *passed* is None when its caller was cancelled."""

@@ -140,6 +140,7 @@ class Trial:
 
     def answer(self, permit: Permit, now: float) -> Cause | None:
         """Take the first item of a stream: a good answer, though it keeps its place."""
+        permit.told = True
         return self.progress.good(permit.answered, permit.window, len(self._held), now)
 
     def settle(self, permit: Permit, outcome: Outcome, slow: bool, now: float) -> Cause | None:
@@ -149,9 +150,10 @@ class Trial:
             return None  # its mark was its answer
         if slow or outcome is FAILURE:
             return self.progress.bad(len(self._held), now)
-        if outcome is IGNORED or permit.answered is not None:
+        if outcome is IGNORED or permit.told:
             return None
-        return self.progress.good(now - permit.started, permit.window, len(self._held), now)
+        seconds = now - permit.started if permit.answered is None else permit.answered
+        return self.progress.good(seconds, permit.window, len(self._held), now)
 
     def end_check(self, permit: Permit, passed: bool | None, now: float) -> Cause | None:
         """Take the health check's end; *passed* is None when its caller was cancelled."""

@@ -52,7 +52,8 @@ class Permit:
     succeeded = blocks = 0  # of the era; here so that both kinds have them
     done = False  # settled
     entries: list[tuple[Window, float]] | None = None  # in the windows, once marked slow
-    answered: float | None = None  # a stream: seconds to its first item
+    answered: float | None = None  # seconds until the answer began: that is its duration
+    told = False  # a probe: its answer has been taken
     window: float | None = None  # a probe: calls in flight that were allowed when it came
     check = False  # a probe: the health check is asked first
     timed = True
@@ -65,13 +66,13 @@ class Permit:
         return permit
 
     def seconds(self, now: float) -> float | None:
-        """For how long it has run, a stream until its first item; None if it is not timed."""
+        """For how long it has run, until its answer began; None if it is not timed."""
         if self.answered is None and self.timed:
             return now - self.started
         return self.answered
 
     def is_slow(self, now: float) -> bool:
-        """Tell whether it has become slow; a stream whose first item is there no more does."""
+        """Tell whether it has become slow; one whose answer has begun no more does."""
         return now >= self.due and self.answered is None
 
 

@@ -61,7 +61,9 @@ class Guard:
         """Settle the call as a success, now."""
         self._judge(Outcome.SUCCESS)
 
-    def failure(self, retry_after: float | None = None) -> None:
+    def failure(
+        self, retry_after: float | None = None, *, error: BaseException | str | None = None
+    ) -> None:
         """Settle the call as a failure, now.
 
         Args:
@@ -69,20 +71,39 @@ class Guard:
                 ``Retry-After`` header). The circuit opens at once, for that long (at
                 most 300 s) or for what the backoff says, whichever is longer. What is
                 no such number is passed over: it never raises.
+            error: What happened, for ``last_failure`` and the log: an exception, or
+                words such as "HTTP 503".
         """
-        self._judge(Outcome.FAILURE, asked_for(retry_after))
+        self._judge(Outcome.FAILURE, asked_for(retry_after), error)
 
     def ignore(self) -> None:
         """Settle the call as one from which nothing is learned, now."""
         self._judge(Outcome.IGNORED)
 
-    def _judge(self, outcome: Outcome, pause: float | None = None) -> None:
-        permit, self._permit = self._permit, _SETTLED
-        if permit is None:
-            self._permit = None
-            raise RuntimeError("enter the guard first: async with breaker.guard() as permit")
+    def answered(self) -> None:
+        """Say that the answer has begun: the call's duration ends here, the call does not.
+
+        What follows (a body, rows) may take as long as it likes without being slow; how
+        the call ended is judged at its end, and so long it keeps its place in half-open.
+        """
+        permit = self._entered()
         if permit is not _SETTLED:
-            self._runner.settle(permit, outcome, "reported by permit.failure()", pause)
+            self._runner.answer(permit, proves=False)
+
+    def _judge(
+        self,
+        outcome: Outcome,
+        pause: float | None = None,
+        error: BaseException | str | None = None,
+    ) -> None:
+        permit, self._permit = self._entered(), _SETTLED
+        if permit is not _SETTLED:
+            self._runner.settle(permit, outcome, error or "reported by permit.failure()", pause)
+
+    def _entered(self) -> Era | Permit:
+        if self._permit is None:
+            raise RuntimeError("enter the guard first: async with breaker.guard() as permit")
+        return self._permit
 
 
 _SETTLED = Era(None)  # stands where the permit of a guard was: it is settled exactly once

@@ -82,7 +82,7 @@ class Matching:
         if self._plain and not isinstance(error, _SPECIAL):
             return Outcome.FAILURE if isinstance(error, Exception) else Outcome.IGNORED
         try:
-            outcomes = {self._of_leaf(leaf) for leaf in _leaves(error)}
+            outcomes = {self._of_leaf(leaf) for leaf in leaves(error)}
         except _PredicateError as raised:
             self._complain(raised.predicate, raised.error)
             return Outcome.IGNORED
@@ -122,7 +122,7 @@ class Selecting:
         if isinstance(error, self._groups):
             return True
         try:
-            return all(isinstance(e, Exception) and self._matches(e) for e in _leaves(error))
+            return all(isinstance(e, Exception) and self._matches(e) for e in leaves(error))
         except _PredicateError as raised:
             self._complain(raised.predicate, raised.error)
             return False
@@ -134,7 +134,7 @@ def _is_group(kind: type[BaseException]) -> bool:
 
 def has_rejection(error: Exception) -> bool:
     """Tell whether *error* is a rejection, or a group that holds one."""
-    return any(isinstance(leaf, RejectedError) for leaf in _leaves(error))
+    return any(isinstance(leaf, RejectedError) for leaf in leaves(error))
 
 
 def of_result(fail_on_result: Callable[[Any], bool], result: object, complain: Complain) -> Outcome:
@@ -156,7 +156,7 @@ class _PredicateError(Exception):
         self.error = error
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield what a group holds, however deep; any other exception itself."""
     waiting = [error]
     while waiting:

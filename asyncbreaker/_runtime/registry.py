@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Any
 from weakref import WeakValueDictionary
 
 from asyncbreaker._core import checks
@@ -70,6 +71,20 @@ class Registry:
         """Return the keys and breakers of this moment, longest unused first; stamps no use."""
         with self._lock:
             return [(key, breaker) for key, (breaker, _) in self._used.items()]
+
+    def health(self) -> dict[str, Any]:
+        """Return a summary for a health page, as plain JSON values; stamps no use.
+
+        ``status`` is "degraded" while any circuit refuses calls (is open, half-open or
+        forced open), else "ok"; ``breakers`` has the snapshot of each by its key. It says
+        how the dependencies are: a liveness check must not fail because of it.
+        """
+        snapshots = {key: breaker.snapshot() for key, breaker in self.items()}
+        refusing = any(look.state in _REFUSING for look in snapshots.values())
+        return {
+            "status": "degraded" if refusing else "ok",
+            "breakers": {key: look.as_dict() for key, look in snapshots.items()},
+        }
 
     def _make(self, key: str) -> CircuitBreaker:
         checks.instance("key", key, str, "a string")
@@ -142,3 +157,4 @@ class Registry:
 
 
 _ORDERED = (State.FORCED_OPEN, State.DISABLED)
+_REFUSING = (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN)

@@ -255,13 +255,13 @@ class Runner:
             self.leave(permit, error)
         self.refresh_bare()
 
-    def answer(self, permit: Era | Permit) -> None:
-        """Take the first item of a stream."""
+    def answer(self, permit: Era | Permit, *, proves: bool) -> None:
+        """Take the beginning of an answer; *proves*: in half-open that is the answer."""
         if not isinstance(permit, Permit) or not permit.timed:
             return
         now = self.clock()
         with self._lock:
-            cause = self.circuit.answer(permit, now)
+            cause = self.circuit.answer(permit, now, proves=proves)
             views = self._views(permit.era, cause, now)
         self.commit(permit.era, cause, views, now)
 

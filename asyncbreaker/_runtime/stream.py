@@ -72,7 +72,7 @@ class _Stream:
     def answered(self) -> None:
         """Take note of the first item."""
         self._answered = True
-        self._runner.answer(self._permit)
+        self._runner.answer(self._permit, proves=True)
 
     def end(self, error: BaseException | None) -> None:
         """Settle."""

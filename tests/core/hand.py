@@ -93,7 +93,7 @@ class Hand:
 
     def answer(self, permit: Permit, now: float) -> None:
         """Let a stream give its first item."""
-        self.commit(permit.era, self.circuit.answer(permit, now), now)
+        self.commit(permit.era, self.circuit.answer(permit, now, proves=True), now)
 
     def end_check(self, permit: Permit, passed: bool | None, now: float) -> None:
         self.running.remove(permit)

@@ -213,6 +213,55 @@ def test_the_end_of_a_marked_probe_gives_its_place_back_and_nothing_else(outcome
     assert 1 == hand.circuit.slow_calls
 
 
+# An answer that has begun and is yet to end.
+
+
+class Listening:
+    """A progress that notes how long good answers took."""
+
+    window = ask_at = None
+    lead = 0
+    next_attempt = attempt = 1
+    asking = False
+
+    def __init__(self) -> None:
+        self.took: list[float | None] = []
+
+    def hear(self, until: float) -> None: ...
+
+    def has_place(self, in_flight: int, now: float) -> bool:
+        return True
+
+    def admit(self, in_flight: int, now: float) -> bool:
+        return True
+
+    def good(self, seconds: float | None, window: float | None, in_flight: int, now: float) -> None:
+        self.took.append(seconds)
+
+    def bad(self, in_flight: int, now: float) -> None: ...
+
+    def quiet(self, now: float) -> float:
+        return 0.0
+
+
+def test_an_answer_takes_until_it_begins() -> None:
+    """
+    What a recovery measures is the time until then, told when the call has ended well.
+    """
+    hand = opened(recovery=slow_start(lease=60.0))
+    hand.admit(10.0)
+    assert hand.circuit.trial is not None
+    progress = Listening()
+    hand.circuit.trial.progress = progress
+    probe = hand.admit(10.0)
+    hand.circuit.answer(probe, 10.5, proves=False)
+    assert [] == progress.took
+    hand.circuit.answer(probe, 11.0, proves=False)  # the first one counts
+    hand.settle(probe, SUCCESS, 40.0)
+
+    assert [0.5] == progress.took
+
+
 # Streams: the first item is the answer.
 
 

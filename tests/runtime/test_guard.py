@@ -9,9 +9,18 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncbreaker import CircuitOpenError, Guard, State, probing
-from asyncbreaker.testing import ManualClock
+from asyncbreaker import (
+    CallSettled,
+    CircuitBreaker,
+    CircuitOpenError,
+    Guard,
+    State,
+    consecutive_failures,
+    probing,
+)
+from asyncbreaker.testing import ManualClock, force_state, record
 from tests.runtime.calls import answer, attempt, half_open, make
+from tests.runtime.support import fragile, rejected_call
 
 pytestmark = pytest.mark.anyio
 
@@ -217,3 +226,92 @@ async def test_looking_changes_nothing(clock: ManualClock) -> None:
         breaker.snapshot()
 
     assert 42 == await breaker.call(answer)
+
+
+async def test_the_words_of_a_failure_are_kept(clock: ManualClock) -> None:
+    """
+    What happened stands in the summary of the last failure, be it words or an error.
+    """
+    breaker = fragile(clock, trip=consecutive_failures(10))
+    for error, kind, message in (
+        ("HTTP 503", "Failure", "HTTP 503"),
+        (LookupError("no row"), "LookupError", "no row"),
+        (None, "Failure", "reported by permit.failure()"),
+    ):
+        with record(breaker) as events:
+            async with breaker.guard() as permit:
+                permit.failure(error=error)
+        last = breaker.snapshot().last_failure
+        assert last is not None
+        assert (kind, message) == (last.type, last.message)
+        (settled_call,) = [event for event in events if isinstance(event, CallSettled)]
+        expected = type(error).__name__ if isinstance(error, Exception) else None
+        assert expected == settled_call.error_type
+
+
+async def test_an_answer_that_has_begun_is_not_slow(clock: ManualClock) -> None:
+    """
+    From then on the call may take as long as it likes; it is told with the time until then.
+    """
+    breaker = CircuitBreaker(slow=1.0, clock=clock)
+    with record(breaker) as events:
+        async with breaker.guard() as permit:
+            clock.advance(0.5)
+            permit.answered()
+            clock.advance(5.0)
+            permit.answered()  # the first one counts
+            async with breaker:  # an arrival looks for what has become slow
+                pass
+    slow = [(event.slow, event.seconds) for event in events if isinstance(event, CallSettled)]
+
+    assert [(False, 0.0), (False, 0.5)] == slow
+    assert (2, 0) == (breaker.snapshot().succeeded, breaker.snapshot().slow)
+
+
+async def test_an_answer_that_begins_too_late_is_slow(clock: ManualClock) -> None:
+    """
+    It is marked when it begins, and its end only completes that.
+    """
+    breaker = CircuitBreaker(slow=1.0, clock=clock)
+    async with breaker.guard() as permit:
+        clock.advance(1.0)
+        permit.answered()
+        assert 1 == breaker.snapshot().slow
+    look = breaker.snapshot()
+
+    assert (1, 1, 1) == (look.succeeded, look.slow, look.counts.lead)
+
+
+@pytest.mark.parametrize("good", [True, False])
+async def test_a_probe_that_has_begun_to_answer_keeps_its_place(
+    clock: ManualClock, good: bool
+) -> None:
+    """
+    In half-open the end of the call is its answer, not the beginning.
+    """
+    breaker = fragile(clock)
+    force_state(breaker, State.OPEN)
+    clock.advance(10.0)
+    async with breaker.guard() as permit:
+        permit.answered()
+        assert (State.HALF_OPEN, 1) == (breaker.state, breaker.snapshot().in_flight)
+        await rejected_call(breaker)
+        if not good:
+            permit.failure()
+
+    assert (State.CLOSED if good else State.OPEN) is breaker.state
+
+
+async def test_an_answer_begins_only_in_a_call(clock: ManualClock) -> None:
+    """
+    Before the guard is entered that is a mistake; after a verdict there is nothing left to say.
+    """
+    breaker = fragile(clock)
+    guard = breaker.guard()
+    with pytest.raises(RuntimeError, match="enter the guard first"):
+        guard.answered()
+    async with guard as permit:
+        permit.success()
+        permit.answered()
+
+    assert 1 == breaker.snapshot().succeeded

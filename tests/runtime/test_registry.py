@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import threading
 from typing import Any
@@ -403,3 +404,37 @@ def test_it_is_iterated_by_key(factory: Factory) -> None:
     registry["a"], registry["b"]
 
     assert ["a", "b"] == list(registry)
+
+
+def test_health_sums_it_up(clock: ManualClock) -> None:
+    """
+    All is well while every circuit is closed or disabled, and degraded while one refuses; the
+    snapshots say which, in plain JSON values.
+    """
+    registry = Registry(lambda key: CircuitBreaker(key, clock=clock))
+    assert {"status": "ok", "breakers": {}} == registry.health()
+    for key in ("closed", "disabled", "open"):
+        assert key == registry[key].name
+    registry["disabled"].disable("migration")
+    assert "ok" == registry.health()["status"]
+
+    for state in (State.OPEN, State.HALF_OPEN, State.FORCED_OPEN):
+        force_state(registry["open"], state)
+        health = registry.health()
+        assert "degraded" == health["status"]
+        assert state == health["breakers"]["open"]["state"]
+    assert ["closed", "disabled", "open"] == list(health["breakers"])
+    assert health == json.loads(json.dumps(health))
+
+
+def test_health_stamps_no_use(clock: ManualClock) -> None:
+    """
+    A health page that is asked every second keeps no idle breaker alive.
+    """
+    registry = Registry(lambda key: CircuitBreaker(key, clock=clock), maximum=2)
+    for key in ("old", "new"):
+        assert key == registry[key].name
+    registry.health()
+    assert "third" == registry["third"].name
+
+    assert ["new", "third"] == list(registry)

@@ -1,0 +1,1 @@
+"""Adapters: one third-party library per file, each needs its extra, none is imported here."""

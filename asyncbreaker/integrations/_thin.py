@@ -1,0 +1,90 @@
+"""What the guarded pools and connections of drivers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from asyncbreaker import CircuitBreaker, State
+from asyncbreaker.integrations._calls import Judge, judged, judged_stream
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class Thin:
+    """Around something of a driver; what talks to no server is passed on as it is."""
+
+    def __init__(self, inner: Any, breaker: CircuitBreaker, judge: Judge) -> None:
+        self._inner = inner
+        self._breaker = breaker
+        self._judge = judge
+
+    if TYPE_CHECKING:
+        pass  # type checkers are to see only what is named
+    else:
+
+        def __getattr__(self, name):
+            return getattr(self._inner, name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._inner!r}>"
+
+    async def _call(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Make one call of the breaker."""
+        return await judged(self._breaker, self._judge, fn, *args, **kwargs)
+
+    async def _end(self, fn: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """End something, which is judged but never refused.
+
+        To refuse a commit would only send a rollback in its place, to the same server.
+        """
+        if self._breaker.state is State.CLOSED:
+            return await self._call(fn, *args, **kwargs)
+        return await fn(*args, **kwargs)
+
+    def _stream(self, items: AsyncIterable[T]) -> AsyncIterator[T]:
+        """Make the whole of *items* one call of the breaker."""
+        return judged_stream(self._breaker, self._judge, items)
+
+
+class Acquiring(Generic[T]):
+    """A connection to be: a block, or something to await."""
+
+    def __init__(
+        self, acquire: Callable[[], Awaitable[T]], release: Callable[[T], Awaitable[None]]
+    ) -> None:
+        self._acquire = acquire
+        self._release = release
+        self._held: list[T] = []
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        return self._acquire().__await__()
+
+    async def __aenter__(self) -> T:
+        if self._held:
+            raise RuntimeError("this block has been entered before; acquire another connection")
+        self._held.append(await self)
+        return self._held[0]
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._release(self._held.pop())
+
+
+def check_guarded(name: str, pool: object, wanted: str, methods: tuple[str, ...]) -> None:
+    """Refuse what does not have the methods of *wanted*."""
+    if isinstance(pool, type) or not all(callable(getattr(pool, m, None)) for m in methods):
+        raise TypeError(f"{name} must be {wanted}, not {pool!r}")
+
+
+def check_breaker(breaker: object) -> None:
+    """Refuse what is no breaker."""
+    if not isinstance(breaker, CircuitBreaker):
+        raise TypeError(f"breaker must be a CircuitBreaker, not {breaker!r}")
