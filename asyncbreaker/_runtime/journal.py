@@ -143,7 +143,8 @@ def _opened(move: Move, circuit: Circuit, failures: Failures) -> str:
     last = failures.last(move.at)
     if last is not None:
         parts.append(f"last failures: {failures.types()}")
-        parts.append(f"the last one: {last.type}: {last.message}")
+        message = " ".join(last.message.split())  # a line of the log is one line
+        parts.append(f"the last one: {last.type}: {message}")
     wait = circuit.retry_after(move.at)
     if wait is not None:
         parts.append(f"asks again in {figure(wait)} s")

@@ -27,7 +27,8 @@ class Thin:
     else:
 
         def __getattr__(self, name):
-            return getattr(self._inner, name)
+            # Not by the dot: a copy that is being made has nothing inside yet.
+            return getattr(object.__getattribute__(self, "_inner"), name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._inner!r}>"
@@ -80,7 +81,7 @@ class Acquiring(Generic[T]):
 
 def check_guarded(name: str, pool: object, wanted: str, methods: tuple[str, ...]) -> None:
     """Refuse what does not have the methods of *wanted*."""
-    if isinstance(pool, type) or not all(callable(getattr(pool, m, None)) for m in methods):
+    if isinstance(pool, (type, Thin)) or not all(callable(getattr(pool, m, None)) for m in methods):
         raise TypeError(f"{name} must be {wanted}, not {pool!r}")
 
 

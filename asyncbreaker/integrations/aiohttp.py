@@ -186,7 +186,7 @@ class _Body:
         self._permit = permit
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
+        return getattr(object.__getattribute__(self, "_stream"), name)
 
     async def _reading(
         self, read: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs

@@ -202,6 +202,7 @@ class GuardedPool(Thin):
     def __init__(self, inner: Any, breaker: CircuitBreaker) -> None:
         super().__init__(inner, breaker, _judge)
         self._waiters = Waiters(breaker)
+        self._taken = 0  # connections that callers have, or are about to
 
     execute = _with_connection("execute")
     executemany = _with_connection("executemany")
@@ -224,7 +225,10 @@ class GuardedPool(Thin):
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109
         """Give a connection back; never refused."""
-        inner = connection.release() if isinstance(connection, GuardedConnection) else connection
+        inner = connection
+        if isinstance(connection, GuardedConnection):
+            inner = connection.release()
+            self._taken -= 1
         await self._inner.release(inner, timeout=timeout)
 
     async def __aenter__(self) -> Self:
@@ -242,6 +246,8 @@ class GuardedPool(Thin):
     async def _acquire(self, timeout: float | None) -> GuardedConnection:  # noqa: ASYNC109 - asyncpg's
         async def get(permit: Guard) -> Any:
             size = self._size()
+            if self._taken > int(self._inner.get_max_size()):
+                permit.answered()  # to stand in our own line is not slow
             try:
                 connection = await self._inner.acquire(timeout=timeout)
             except TimeoutError:
@@ -255,7 +261,13 @@ class GuardedPool(Thin):
                 permit.ignore()  # one that was there: no word was spoken to the server
             return connection
 
-        return GuardedConnection(await self._waiters.acquire(get), self._breaker)
+        self._taken += 1
+        try:
+            connection = await self._waiters.acquire(get)
+        except BaseException:
+            self._taken -= 1
+            raise
+        return GuardedConnection(connection, self._breaker)
 
     def _size(self) -> int:
         size: int = self._inner.get_size()  # of connections that are up
@@ -274,6 +286,6 @@ def guard(pool: asyncpg.Pool, breaker: CircuitBreaker) -> GuardedPool:
     Raises:
         TypeError: *pool* is no pool, or *breaker* no breaker.
     """
-    check_guarded("pool", pool, "an asyncpg.Pool", ("acquire", "release", "get_size"))
+    check_guarded("pool", pool, "an asyncpg.Pool", ("acquire", "release", "get_max_size"))
     check_breaker(breaker)
     return GuardedPool(pool, breaker)

@@ -332,7 +332,8 @@ class GuardedPool(Thin, Generic[Row]):
     ) -> None:
         super().__init__(inner, breaker, _judge)
         self._waiters = Waiters(breaker)
-        self._out = 0  # connections that callers have
+        self._taken = 0  # connections that callers have, or are about to
+        self._out = 0  # ... that they have
         self._handed = 0  # ... and have got, ever
 
     @asynccontextmanager
@@ -361,6 +362,8 @@ class GuardedPool(Thin, Generic[Row]):
 
         async def get(permit: Guard) -> psycopg.AsyncConnection[Row]:
             made, handed = self._made(), self._handed
+            if 0 < self._inner.max_size < self._taken:
+                permit.answered()  # to stand in our own line is not slow
             try:
                 raw = await self._inner.getconn(timeout)
             except Exception as error:
@@ -374,10 +377,17 @@ class GuardedPool(Thin, Generic[Row]):
                 permit.ignore()  # one that was there: no word was spoken to the server
             return raw
 
-        return GuardedConnection(await self._waiters.acquire(get), self._breaker)
+        self._taken += 1
+        try:
+            raw = await self._waiters.acquire(get)
+        except BaseException:
+            self._taken -= 1
+            raise
+        return GuardedConnection(raw, self._breaker)
 
     async def putconn(self, conn: GuardedConnection[Row] | psycopg.AsyncConnection[Row]) -> None:
         """Give a connection back; never refused."""
+        self._taken -= 1
         self._out -= 1
         await self._inner.putconn(conn.raw if isinstance(conn, GuardedConnection) else conn)
 

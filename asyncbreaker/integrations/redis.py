@@ -106,7 +106,8 @@ class _Guarding:
     def kind(self, before: type, kind: type) -> type:
         """Return a class that is a *kind*, with *before* in front; made once."""
         if kind not in self._kinds:
-            self._kinds[kind] = type(kind.__name__, (before, kind), {"_guarding": self})
+            own = {"_guarding": self, "__module__": kind.__module__}
+            self._kinds[kind] = type(kind.__name__, (before, kind), own)
         return self._kinds[kind]
 
     def _rejected(self, error: CircuitOpenError) -> CircuitOpenError:
@@ -215,6 +216,8 @@ def _library_of(client: object) -> str:
     for library, kind in _LIBRARIES.items():
         module: ModuleType | None = sys.modules.get(f"{library}.asyncio")
         if module is not None and isinstance(client, getattr(module, kind)):
+            if isinstance(client, _Client):
+                raise TypeError("client is guarded already: each command would be two calls")
             return library
     raise TypeError(
         f"client must be a redis.asyncio.Redis or a valkey.asyncio.Valkey, not {client!r}"

@@ -123,7 +123,12 @@ class _Listening:
         connect = engine.pool.connect
 
         def guarded() -> pool.PoolProxiedConnection:
-            return await_only(self._waiters.acquire(lambda permit: self._acquire(connect, permit)))
+            return await_only(self._waiters.acquire(get))
+
+        async def get(permit: Guard) -> pool.PoolProxiedConnection:
+            if _is_full(engine.pool):
+                permit.answered()  # to stand in our own line is not slow
+            return await self._acquire(connect, permit)
 
         engine.pool.connect = guarded  # type: ignore[method-assign]
 
@@ -200,6 +205,15 @@ class _Listening:
         outcomes = {_judge_leaf(leaf) for leaf in leaves(error)}
         ordered = (Outcome.FAILURE, Outcome.SUCCESS, Outcome.IGNORED)
         return next(outcome for outcome in ordered if outcome in outcomes)
+
+
+def _is_full(queue: pool.Pool) -> bool:
+    """Tell whether a connection must be waited for."""
+    if not isinstance(queue, pool.QueuePool):
+        return False
+    # The one figure that the pool does not tell.
+    overflow: int = queue._max_overflow  # pyright: ignore[reportPrivateUsage]
+    return overflow >= 0 and queue.checkedout() >= queue.size() + overflow
 
 
 async def _report(breaker: CircuitBreaker, error: Exception) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -328,6 +329,24 @@ async def test_a_busy_pool_never_opens(postgres: PostgresServer, clock: ManualCl
     assert (0, State.CLOSED) == (breaker.snapshot().failed, breaker.state)
 
 
+async def test_to_wait_for_a_connection_is_not_slow(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    A busy pool of our own makes no slow dependency, however long its line.
+    """
+    breaker = CircuitBreaker("db", slow=1.0, clock=clock)
+    async with pooled(postgres, breaker) as pool:
+        held = await pool.acquire()
+        tasks = [asyncio.create_task(pool.fetchval("select 1")) for _ in range(50)]
+        await settled()
+        clock.advance(60.0)
+        await pool.release(held)
+        assert [1] * 50 == await asyncio.gather(*tasks)
+
+    assert (0, State.CLOSED) == (breaker.snapshot().slow, breaker.state)
+
+
 async def test_who_waits_is_refused_when_it_opens(
     postgres: PostgresServer, breaker: CircuitBreaker
 ) -> None:
@@ -405,6 +424,9 @@ class FakePool:
 
     def get_size(self) -> int:
         return self.out
+
+    def get_max_size(self) -> int:
+        return 1
 
 
 async def test_what_is_handed_out_while_it_opens_is_given_back(breaker: CircuitBreaker) -> None:
@@ -650,6 +672,25 @@ def test_what_is_no_pool_is_refused(pool: Any, guarding: CircuitBreaker, words: 
     """
     with pytest.raises(TypeError, match=words):
         guard(pool, guarding)
+
+
+async def test_a_guarded_pool_is_not_guarded_again(breaker: CircuitBreaker) -> None:
+    """
+    Each operation would be counted twice.
+    """
+    pool: Any = guard(FakePool(), breaker)
+    with pytest.raises(TypeError, match=r"pool must be an asyncpg\.Pool, not <GuardedPool"):
+        guard(pool, breaker)
+
+
+async def test_a_guarded_pool_may_be_copied(breaker: CircuitBreaker) -> None:
+    """
+    What is not there is missed, also by a copy that is being made.
+    """
+    pool = copy.copy(guard(FakePool(), breaker))
+    assert 0 == pool.get_size()
+    with pytest.raises(AttributeError, match="nothing"):
+        pool.nothing  # noqa: B018
 
 
 async def test_what_is_no_breaker_is_refused() -> None:

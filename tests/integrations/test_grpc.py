@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import pickle
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from asyncbreaker import (
     probing,
     retryable,
 )
+from asyncbreaker.integrations import grpc as adapter
 from asyncbreaker.integrations.grpc import (
     FAILURES,
     RpcRejectedError,
@@ -433,20 +433,21 @@ async def test_many_streams_at_once_are_told_apart(breaker: CircuitBreaker) -> N
     assert (30, 10) == (look.succeeded, look.failed)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # grpc's own __del__
-async def test_a_channel_that_is_closed_is_local(breaker: CircuitBreaker) -> None:
+async def test_what_cannot_begin_is_local(breaker: CircuitBreaker) -> None:
     """
-    What cannot begin for reasons of our own proves nothing.
+    A call that fails before anything is sent, as on a closed channel, proves nothing.
     """
-    async with serving() as (_, _, port):
-        async with stubs(breaker, port) as stub:
-            assert b"you said word" == await stub.unary(b"word")
-        with record(breaker) as events:  # noqa: SIM117
-            with pytest.raises((grpc.aio.UsageError, asyncio.CancelledError)):
-                await stub.unary(b"word")
-        assert Outcome.FAILURE not in outcomes(events)
-        assert State.CLOSED is breaker.state
-        gc.collect()
+    error = grpc.aio.UsageError("Channel is closed.")
+    calls: Any = adapter._Calls(breaker, frozenset())
+
+    async def closed(details: object, request: object) -> None:
+        raise error
+
+    with record(breaker) as events, pytest.raises(grpc.aio.UsageError) as caught:
+        await calls.begin(closed, None, b"word")
+
+    assert error is caught.value
+    assert [Outcome.IGNORED] == outcomes(events)
 
 
 async def test_a_breaker_of_one_s_own_by_the_predicate(clock: ManualClock) -> None:

@@ -339,6 +339,24 @@ async def test_a_busy_pool_never_opens(postgres: PostgresServer, clock: ManualCl
     assert (0, State.CLOSED) == (breaker.snapshot().failed, breaker.state)
 
 
+async def test_to_wait_for_a_connection_is_not_slow(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    A busy pool of our own makes no slow dependency, however long its line.
+    """
+    breaker = CircuitBreaker("db", slow=1.0, clock=clock)
+    async with pooled(postgres, breaker, timeout=10) as pool:
+        held = await pool.getconn()
+        tasks = [asyncio.create_task(select(pool)) for _ in range(50)]
+        await settled()
+        clock.advance(60.0)
+        await pool.putconn(held)
+        assert [1] * 50 == await asyncio.gather(*tasks)
+
+    assert (0, State.CLOSED) == (breaker.snapshot().slow, breaker.state)
+
+
 async def test_a_full_queue_is_no_outage(postgres: PostgresServer, breaker: CircuitBreaker) -> None:
     """
     A bound on the pool's own line is a limit of ours.

@@ -636,6 +636,15 @@ async def test_what_is_no_client_is_refused(make: Callable[[], Any]) -> None:
         guard(make(), CircuitBreaker())
 
 
+async def test_a_guarded_client_is_not_guarded_again(library: str, breaker: CircuitBreaker) -> None:
+    """
+    Each command would be counted twice.
+    """
+    async with connected(library, breaker, 9) as client:
+        with pytest.raises(TypeError, match="client is guarded already"):
+            guard(client, breaker)
+
+
 async def test_what_is_no_breaker_is_refused(library: str) -> None:
     """
     The second argument is checked as well.

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import create_engine, exc, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import NullPool
 
 from asyncbreaker import (
     CallSettled,
@@ -403,6 +404,39 @@ async def test_a_busy_pool_never_opens(
     assert {str, exc.TimeoutError} >= {type(error) for error in found} - {type(None)}
     assert exc.TimeoutError in {type(error) for error in found}
     assert (0, State.CLOSED) == (breaker.snapshot().failed, breaker.state)
+
+
+@pytest.mark.parametrize("overflow", [0, 1])
+async def test_to_wait_for_a_connection_is_not_slow(
+    postgres: PostgresServer, clock: ManualClock, driver: str, overflow: int
+) -> None:
+    """
+    A busy pool of our own makes no slow dependency, however long its line.
+    """
+    breaker = CircuitBreaker("db", slow=1.0, clock=clock)
+    settings = {"pool_size": 2 - overflow, "max_overflow": overflow, "pool_timeout": 10}
+    async with connected(postgres, breaker, driver, **settings) as engine:
+        async with engine.connect(), engine.connect():
+            tasks = [asyncio.create_task(select(engine)) for _ in range(50)]
+            await settled()
+            clock.advance(60.0)
+        assert [1] * 50 == await asyncio.gather(*tasks)
+
+    assert (0, State.CLOSED) == (breaker.snapshot().slow, breaker.state)
+
+
+async def test_pools_without_a_line(postgres: PostgresServer, breaker: CircuitBreaker) -> None:
+    """
+    A pool that keeps nothing, or has no bound, is guarded as well.
+    """
+    for settings in ({"poolclass": NullPool}, {"pool_size": 1, "max_overflow": -1}):
+        url = f"postgresql+asyncpg://{postgres.user}@{postgres.host}:{postgres.port}/postgres"
+        engine = create_async_engine(url, connect_args={"ssl": False}, **settings)
+        guard(engine, breaker)
+        assert [1] * 5 == await asyncio.gather(*(select(engine) for _ in range(5)))
+        await engine.dispose()
+
+    assert 0 == breaker.snapshot().failed
 
 
 async def test_who_waits_is_refused_when_it_opens(

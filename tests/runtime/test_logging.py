@@ -453,6 +453,18 @@ async def test_a_failure_without_an_exception_is_described(
     assert "the last one: Failure: reported by permit.failure()" in loud(log)[0]
 
 
+async def test_a_line_of_the_log_is_one_line(
+    clock: ManualClock, log: pytest.LogCaptureFixture
+) -> None:
+    """
+    An error that speaks in several lines does not break a log that is read line by line.
+    """
+    breaker = fragile(clock)
+    await failing_call(breaker, "400, message:\n  cannot decode\r\n")
+
+    assert "the last one: ConnectionError: 400, message: cannot decode; asks" in loud(log)[0]
+
+
 async def test_passwords_and_queries_of_urls_are_not_logged(
     clock: ManualClock, log: pytest.LogCaptureFixture
 ) -> None:
