@@ -6,8 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 
+from asyncbreaker import CircuitBreaker
+from asyncbreaker.testing import ManualClock
 from tests.integrations.postgres import PostgresServer
+from tests.integrations.support import breaker_of
 from tests.integrations.valkey import ValkeyServer
+
+
+@pytest.fixture
+def breaker(clock: ManualClock) -> CircuitBreaker:
+    """Opens at the first failure, for 10 seconds; one good probe closes it."""
+    return breaker_of(clock)
 
 
 @pytest.fixture(scope="session")

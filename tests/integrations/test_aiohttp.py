@@ -17,14 +17,12 @@ from aiohttp.http_exceptions import BadHttpMessage
 from yarl import URL
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     Registry,
     State,
     consecutive_failures,
-    probing,
 )
 from asyncbreaker.integrations.aiohttp import (
     RequestRejectedError,
@@ -47,20 +45,11 @@ from tests.integrations.http_server import (
     silence,
 )
 from tests.integrations.loops import anyio_backend
+from tests.integrations.support import breaker_of, outcomes
 
 __all__ = ["anyio_backend"]  # the fixture
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    return breaker_of(clock)
-
-
-def breaker_of(clock: ManualClock, name: str = "api", failures: int = 1) -> CircuitBreaker:
-    rule = consecutive_failures(failures)
-    return CircuitBreaker(name, trip=rule, backoff=10.0, recovery=probing(), clock=clock)
 
 
 @asynccontextmanager
@@ -72,10 +61,6 @@ async def session_of(
     middlewares = (*settings.pop("outside", ()), middleware)
     async with aiohttp.ClientSession(middlewares=middlewares, **settings) as session:
         yield session
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def test_a_good_answer_is_a_success(breaker: CircuitBreaker) -> None:

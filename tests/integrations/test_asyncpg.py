@@ -13,36 +13,22 @@ import asyncpg  # type: ignore[import-untyped]
 import pytest
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     State,
-    consecutive_failures,
-    probing,
 )
 from asyncbreaker.integrations.asyncpg import GuardedPool, guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
 from tests.integrations.loops import anyio_backend
 from tests.integrations.postgres import PostgresServer
 from tests.integrations.proxy import FaultyProxy
+from tests.integrations.support import breaker_of, outcomes
 from tests.runtime.support import settled
 
 __all__ = ["anyio_backend"]  # the fixture
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    return breaker_of(clock)
-
-
-def breaker_of(clock: ManualClock, failures: int = 1, **settings: Any) -> CircuitBreaker:
-    rule = consecutive_failures(failures)
-    return CircuitBreaker(
-        "db", trip=rule, backoff=10.0, recovery=probing(), clock=clock, **settings
-    )
 
 
 @asynccontextmanager
@@ -58,10 +44,6 @@ async def pooled(
             yield guard(pool, breaker)
     finally:
         pool.terminate()
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def test_acquiring_is_one_call_and_each_operation_another(

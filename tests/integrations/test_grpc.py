@@ -13,13 +13,11 @@ import grpc.aio  # type: ignore[import-untyped]
 import pytest
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     State,
     consecutive_failures,
-    probing,
     retryable,
 )
 from asyncbreaker.integrations import grpc as adapter
@@ -30,16 +28,11 @@ from asyncbreaker.integrations.grpc import (
     is_outage,
 )
 from asyncbreaker.testing import ManualClock, force_state, record
+from tests.integrations.support import outcomes
 
 pytestmark = pytest.mark.asyncio
 
 CODES: Any = grpc.StatusCode
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    rule = consecutive_failures(1)
-    return CircuitBreaker("rpc", trip=rule, backoff=10.0, recovery=probing(), clock=clock)
 
 
 class Service:
@@ -117,10 +110,6 @@ async def stubs(breaker: CircuitBreaker, port: int, **options: Any) -> AsyncIter
             chat = channel.stream_stream("/S/chat")
 
         yield Stub()
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def until(done: Callable[[], bool]) -> None:
@@ -203,7 +192,7 @@ async def test_an_open_circuit_sends_nothing(breaker: CircuitBreaker, kind: str)
     again = pickle.loads(pickle.dumps(error))
 
     assert isinstance(error, CircuitOpenError)
-    assert ("rpc", 10.0) == (error.breaker, error.retry_after)
+    assert ("api", 10.0) == (error.breaker, error.retry_after)
     assert (CODES.UNAVAILABLE, str(error)) == (error.code(), error.details())
     assert (str(error), CODES.UNAVAILABLE) == (str(again), again.code())
     assert "RpcRejectedError(" in repr(error)
@@ -219,7 +208,7 @@ async def test_a_rejected_call_tells_its_status(breaker: CircuitBreaker) -> None
         force_state(breaker, State.OPEN)
         call = stub.unary(b"word")
         assert CODES.UNAVAILABLE is await call.code()
-        assert "circuit 'rpc' is open" in await call.details()
+        assert "circuit 'api' is open" in await call.details()
 
 
 async def test_a_server_that_is_gone_opens_and_one_that_is_back_closes(

@@ -19,14 +19,12 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     Registry,
     State,
     consecutive_failures,
-    probing,
 )
 from asyncbreaker.testing import ManualClock, force_state, record
 from tests.integrations.http_server import (
@@ -41,6 +39,7 @@ from tests.integrations.http_server import (
     reset,
     silence,
 )
+from tests.integrations.support import breaker_of, outcomes
 
 pytestmark = pytest.mark.anyio
 
@@ -68,20 +67,6 @@ class Library:
 def lib(request: pytest.FixtureRequest) -> Library:
     """Both libraries."""
     return Library(request.param)
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    return breaker_of(clock)
-
-
-def breaker_of(clock: ManualClock, name: str = "api", failures: int = 1) -> CircuitBreaker:
-    rule = consecutive_failures(failures)
-    return CircuitBreaker(name, trip=rule, backoff=10.0, recovery=probing(), clock=clock)
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def test_a_good_answer_is_a_success(lib: Library, breaker: CircuitBreaker) -> None:

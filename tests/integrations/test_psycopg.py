@@ -14,19 +14,17 @@ import pytest
 from psycopg.rows import TupleRow
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     State,
-    consecutive_failures,
-    probing,
 )
 from asyncbreaker.integrations.psycopg import GuardedPool, guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
 from tests.integrations.loops import anyio_backend
 from tests.integrations.postgres import PostgresServer
 from tests.integrations.proxy import FaultyProxy
+from tests.integrations.support import breaker_of, outcomes
 from tests.runtime.support import settled
 
 __all__ = ["anyio_backend"]  # the fixture
@@ -34,18 +32,6 @@ __all__ = ["anyio_backend"]  # the fixture
 pytestmark = pytest.mark.anyio
 
 Pool = GuardedPool[TupleRow]
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    return breaker_of(clock)
-
-
-def breaker_of(clock: ManualClock, failures: int = 1, **settings: Any) -> CircuitBreaker:
-    rule = consecutive_failures(failures)
-    return CircuitBreaker(
-        "db", trip=rule, backoff=10.0, recovery=probing(), clock=clock, **settings
-    )
 
 
 @asynccontextmanager
@@ -60,10 +46,6 @@ async def pooled(
     )
     async with asyncio.timeout(20), guard(inner, breaker) as pool:
         yield pool
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def select(pool: Pool, query: str = "select 1") -> Any:

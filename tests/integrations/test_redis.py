@@ -15,19 +15,17 @@ from typing import Any
 import pytest
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     State,
-    consecutive_failures,
-    probing,
 )
 from asyncbreaker.integrations import redis as adapter
 from asyncbreaker.integrations.redis import guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
 from tests.integrations.loops import anyio_backend
 from tests.integrations.proxy import FaultyProxy
+from tests.integrations.support import breaker_of, outcomes
 from tests.integrations.valkey import ValkeyServer
 from tests.runtime.support import settled
 
@@ -41,18 +39,6 @@ def library(request: pytest.FixtureRequest) -> str:
     """Both libraries have the same interface."""
     name: str = request.param
     return name
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    return breaker_of(clock)
-
-
-def breaker_of(clock: ManualClock, failures: int = 1, **settings: Any) -> CircuitBreaker:
-    rule = consecutive_failures(failures)
-    return CircuitBreaker(
-        "cache", trip=rule, backoff=10.0, recovery=probing(), clock=clock, **settings
-    )
 
 
 def errors_of(library: str) -> Any:
@@ -92,10 +78,6 @@ async def connected(
             yield guard(client, breaker)
     finally:
         await held.disconnect()
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def test_each_command_is_one_call(
@@ -348,7 +330,7 @@ async def test_the_rejection_belongs_to_both_families(
     assert first is not second
     assert isinstance(first, CircuitOpenError)
     assert not isinstance(first, (errors.BusyLoadingError, errors.AuthenticationError))
-    assert (first.breaker, first.retry_after) == ("cache", 10.0)
+    assert (first.breaker, first.retry_after) == ("api", 10.0)
     assert (type(first), str(first)) == (type(again), str(again))
     assert f"{library.capitalize()}RejectedError" == type(first).__name__
     assert type(first) is getattr(adapter, type(first).__name__)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import pytest
 import stamina
 import tenacity
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
@@ -23,6 +21,7 @@ from asyncbreaker import (
     retryable,
 )
 from asyncbreaker.testing import ManualClock, force_state, record
+from tests.integrations.support import outcomes
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,10 +44,6 @@ class Dependency:
 def breaker(clock: ManualClock) -> CircuitBreaker:
     rule = consecutive_failures(3)
     return CircuitBreaker("api", trip=rule, backoff=2.0, recovery=probing(), clock=clock)
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 Wrap = Callable[[Callable[[], Awaitable[str]]], Callable[[], Awaitable[str]]]

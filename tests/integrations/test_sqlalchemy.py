@@ -18,36 +18,22 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.pool import NullPool
 
 from asyncbreaker import (
-    CallSettled,
     CircuitBreaker,
     CircuitOpenError,
     Outcome,
     State,
-    consecutive_failures,
-    probing,
 )
 from asyncbreaker.integrations.sqlalchemy import guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
 from tests.integrations.loops import anyio_backend
 from tests.integrations.postgres import PostgresServer
 from tests.integrations.proxy import FaultyProxy
+from tests.integrations.support import breaker_of, outcomes
 from tests.runtime.support import settled
 
 __all__ = ["anyio_backend"]  # the fixture
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def breaker(clock: ManualClock) -> CircuitBreaker:
-    return breaker_of(clock)
-
-
-def breaker_of(clock: ManualClock, failures: int = 1, **settings: Any) -> CircuitBreaker:
-    rule = consecutive_failures(failures)
-    return CircuitBreaker(
-        "db", trip=rule, backoff=10.0, recovery=probing(), clock=clock, **settings
-    )
 
 
 DRIVERS = {
@@ -84,10 +70,6 @@ async def connected(
             server.thaw()
         async with asyncio.timeout(20):
             await engine.dispose()
-
-
-def outcomes(events: list[Any]) -> list[Outcome]:
-    return [event.outcome for event in events if isinstance(event, CallSettled)]
 
 
 async def select(engine: AsyncEngine, query: str = "select 1") -> Any:
@@ -166,7 +148,7 @@ async def test_a_session_is_guarded(
         async with AsyncSession(engine) as session:
             with pytest.raises(CircuitOpenError) as caught:
                 await session.get(Item, 2)
-            assert "db" == caught.value.breaker
+            assert "api" == caught.value.breaker
         assert 0 == checked_out(engine)
 
         clock.advance(10.0)
@@ -671,7 +653,7 @@ async def test_guarding_twice_changes_nothing(
     """
     async with connected(postgres, breaker) as engine:
         assert engine is guard(engine, breaker)
-        with pytest.raises(ValueError, match="guarded by 'db' already"):
+        with pytest.raises(ValueError, match="guarded by 'api' already"):
             guard(engine, CircuitBreaker("other"))
         with record(breaker) as events:
             assert 1 == await select(engine)

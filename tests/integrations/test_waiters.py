@@ -15,17 +15,11 @@ from asyncbreaker import (
     Guard,
     Reason,
     State,
-    consecutive_failures,
-    probing,
 )
 from asyncbreaker.integrations._waiters import Waiters
 from asyncbreaker.testing import ManualClock, force_state
+from tests.integrations.support import breaker_of
 from tests.runtime.support import settled
-
-
-def breaker_of(clock: ManualClock, *, shadow: bool = False) -> CircuitBreaker:
-    rule = consecutive_failures(1)
-    return CircuitBreaker(trip=rule, backoff=10.0, recovery=probing(), shadow=shadow, clock=clock)
 
 
 class Line:
