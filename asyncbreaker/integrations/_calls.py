@@ -72,6 +72,17 @@ def spare(permit: Guard, judge: Judge, error: Exception) -> None:
         permit.ignore()
 
 
+def by_leaves(judge: Callable[[BaseException], Outcome]) -> Callable[[BaseException], Outcome]:
+    """Judge an exception group by what it holds: a failure, else a success, else nothing."""
+
+    def judge_all(error: BaseException) -> Outcome:
+        outcomes = {judge(leaf) for leaf in leaves(error)}
+        ordered = (Outcome.FAILURE, Outcome.SUCCESS, Outcome.IGNORED)
+        return next(outcome for outcome in ordered if outcome in outcomes)
+
+    return judge_all
+
+
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield what an exception group holds, however deep; any other exception itself."""
     if isinstance(error, BaseExceptionGroup):

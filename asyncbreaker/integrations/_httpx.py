@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from asyncbreaker import CircuitBreaker, CircuitOpenError, Guard, Outcome, Registry, RejectedError
 from asyncbreaker.integrations._calls import Judge, admitted, leave, leaves
@@ -109,6 +109,32 @@ class Guarding(Generic[RequestT, ResponseT]):
         return response
 
 
+class Delegating(Generic[RequestT, ResponseT]):
+    """A transport around another one, whose life is that of the other."""
+
+    _guarding: Guarding[RequestT, ResponseT]
+
+    async def handle_async_request(self, request: RequestT) -> ResponseT:
+        """Return the response to *request*; its body is yet to be read."""
+        return await self._guarding.handle(request)
+
+    async def __aenter__(self) -> Self:
+        await self._guarding.transport.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None = None,
+        exc_value: BaseException | None = None,
+        traceback: TracebackType | None = None,
+    ) -> None:
+        await self._guarding.transport.__aexit__(exc_type, exc_value, traceback)
+
+    async def aclose(self) -> None:
+        """Close the transport inside."""
+        await self._guarding.transport.aclose()
+
+
 def _status(response: _Response) -> int:
     return response.status_code
 
@@ -123,15 +149,24 @@ class Library(Generic[RequestT]):
         local: tuple[type[Exception], ...],
         status_error: type[Exception],
         no_host: Callable[[str, RequestT], Exception],
-        rejected: Callable[[CircuitOpenError, RequestT], CircuitOpenError],
-        body: Callable[[Stream, Guard], object],
+        rejection: Callable[..., CircuitOpenError],
+        body: Callable[[Stream, Guard, Judge], object],
     ) -> None:
         self._outages = outages
         self._local = (*local, RejectedError)
         self._status_error = status_error
         self._no_host = no_host
-        self.rejected = rejected
-        self.body = body
+        self._rejection = rejection
+        self._body = body
+
+    def rejected(self, error: CircuitOpenError, request: RequestT) -> CircuitOpenError:
+        """Return the library's own kind of rejection."""
+        told = error.breaker, error.reason, error.retry_after, error.last_failure
+        return self._rejection(*told, request=request)
+
+    def body(self, stream: Stream, guard: Guard) -> object:
+        """Return *stream*, guarded."""
+        return self._body(stream, guard, self.judge)
 
     def origin(self, request: RequestT) -> str:
         """Return the origin that the request goes to, or refuse it."""

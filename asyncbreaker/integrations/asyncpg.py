@@ -11,7 +11,7 @@ import asyncpg  # type: ignore[import-untyped]  # pyright: ignore[reportMissingT
 
 from asyncbreaker import CircuitBreaker, Guard, Outcome
 from asyncbreaker.integrations import _sqlstate
-from asyncbreaker.integrations._calls import leaves, spare
+from asyncbreaker.integrations._calls import by_leaves, spare
 from asyncbreaker.integrations._thin import Acquiring, Thin, check_breaker, check_guarded
 from asyncbreaker.integrations._waiters import Waiters
 
@@ -26,16 +26,11 @@ def is_outage(error: BaseException) -> bool:
     about a statement (a constraint, syntax, permission, serialisation, a cancelled query)
     is none. Of an exception group one is enough.
     """
-    return any(_judge_leaf(leaf) is Outcome.FAILURE for leaf in leaves(error))
+    return _judge(error) is Outcome.FAILURE
 
 
-def _judge(error: Exception) -> Outcome:
-    outcomes = {_judge_leaf(leaf) for leaf in leaves(error)}
-    ordered = (Outcome.FAILURE, Outcome.SUCCESS, Outcome.IGNORED)
-    return next(outcome for outcome in ordered if outcome in outcomes)
-
-
-def _judge_leaf(error: BaseException) -> Outcome:
+@by_leaves
+def _judge(error: BaseException) -> Outcome:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = str(getattr(error, "sqlstate", None) or "")
         return Outcome.FAILURE if _sqlstate.is_outage(sqlstate) else Outcome.SUCCESS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from types import TracebackType
 
 import httpx
 
@@ -11,7 +10,6 @@ from asyncbreaker import (
     CircuitBreaker,
     CircuitOpenError,
     FailureSummary,
-    Guard,
     Reason,
     Registry,
 )
@@ -41,7 +39,7 @@ class RequestRejectedError(CircuitOpenError, httpx.TransportError):
         httpx.TransportError.__init__(self, str(self), request=request)
 
 
-class BreakerTransport(httpx.AsyncBaseTransport):
+class BreakerTransport(_httpx.Delegating[httpx.Request, httpx.Response], httpx.AsyncBaseTransport):
     """Guards every request that goes through a transport, each hop of a redirect on its own.
 
     ``httpx.AsyncClient(transport=BreakerTransport())``. Transport errors, timeouts and the
@@ -82,24 +80,6 @@ class BreakerTransport(httpx.AsyncBaseTransport):
         _httpx.check_transport(transport, httpx.AsyncBaseTransport, "httpx.AsyncBaseTransport")
         self._guarding = _httpx.Guarding(transport, breakers, key, failures, _LIBRARY)
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        return await self._guarding.handle(request)
-
-    async def __aenter__(self) -> BreakerTransport:
-        await self._guarding.transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self._guarding.transport.__aexit__(exc_type, exc_value, traceback)
-
-    async def aclose(self) -> None:
-        await self._guarding.transport.aclose()
-
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether *error* says that the server is ill, or cannot be reached.
@@ -120,15 +100,6 @@ class _Body(_httpx.Body, httpx.AsyncByteStream):
     """A guarded body, of the class that the client asks for."""
 
 
-def _body(stream: _httpx.Stream, guard: Guard) -> _Body:
-    return _Body(stream, guard, _LIBRARY.judge)
-
-
-def _rejected(rejection: CircuitOpenError, request: httpx.Request) -> RequestRejectedError:
-    reason, after, last = rejection.reason, rejection.retry_after, rejection.last_failure
-    return RequestRejectedError(rejection.breaker, reason, after, last, request=request)
-
-
 def _no_host(message: str, request: httpx.Request) -> httpx.UnsupportedProtocol:
     return httpx.UnsupportedProtocol(message, request=request)
 
@@ -138,6 +109,6 @@ _LIBRARY = _httpx.Library(
     local=(httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.LocalProtocolError),
     status_error=httpx.HTTPStatusError,
     no_host=_no_host,
-    rejected=_rejected,
-    body=_body,
+    rejection=RequestRejectedError,
+    body=_Body,
 )

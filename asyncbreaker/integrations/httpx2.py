@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from types import TracebackType
 
 import httpx2
 
@@ -11,7 +10,6 @@ from asyncbreaker import (
     CircuitBreaker,
     CircuitOpenError,
     FailureSummary,
-    Guard,
     Reason,
     Registry,
 )
@@ -41,7 +39,9 @@ class RequestRejectedError(CircuitOpenError, httpx2.TransportError):
         httpx2.TransportError.__init__(self, str(self), request=request)
 
 
-class BreakerTransport(httpx2.AsyncBaseTransport):
+class BreakerTransport(
+    _httpx.Delegating[httpx2.Request, httpx2.Response], httpx2.AsyncBaseTransport
+):
     """Guards every request that goes through a transport of httpx2.
 
     It does what ``asyncbreaker.integrations.httpx.BreakerTransport`` does for httpx.
@@ -59,24 +59,6 @@ class BreakerTransport(httpx2.AsyncBaseTransport):
             transport = httpx2.AsyncHTTPTransport()
         _httpx.check_transport(transport, httpx2.AsyncBaseTransport, "httpx2.AsyncBaseTransport")
         self._guarding = _httpx.Guarding(transport, breakers, key, failures, _LIBRARY)
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        return await self._guarding.handle(request)
-
-    async def __aenter__(self) -> BreakerTransport:
-        await self._guarding.transport.__aenter__()
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self._guarding.transport.__aexit__(exc_type, exc_value, traceback)
-
-    async def aclose(self) -> None:
-        await self._guarding.transport.aclose()
 
 
 def is_outage(error: BaseException) -> bool:
@@ -98,15 +80,6 @@ class _Body(_httpx.Body, httpx2.AsyncByteStream):
     """A guarded body, of the class that the client asks for."""
 
 
-def _body(stream: _httpx.Stream, guard: Guard) -> _Body:
-    return _Body(stream, guard, _LIBRARY.judge)
-
-
-def _rejected(rejection: CircuitOpenError, request: httpx2.Request) -> RequestRejectedError:
-    reason, after, last = rejection.reason, rejection.retry_after, rejection.last_failure
-    return RequestRejectedError(rejection.breaker, reason, after, last, request=request)
-
-
 def _no_host(message: str, request: httpx2.Request) -> httpx2.UnsupportedProtocol:
     return httpx2.UnsupportedProtocol(message, request=request)
 
@@ -116,6 +89,6 @@ _LIBRARY = _httpx.Library(
     local=(httpx2.PoolTimeout, httpx2.UnsupportedProtocol, httpx2.LocalProtocolError),
     status_error=httpx2.HTTPStatusError,
     no_host=_no_host,
-    rejected=_rejected,
-    body=_body,
+    rejection=RequestRejectedError,
+    body=_Body,
 )

@@ -15,7 +15,7 @@ from psycopg.rows import AsyncRowFactory
 
 from asyncbreaker import CircuitBreaker, Guard, Outcome
 from asyncbreaker.integrations import _sqlstate
-from asyncbreaker.integrations._calls import leaves, spare
+from asyncbreaker.integrations._calls import by_leaves, spare
 from asyncbreaker.integrations._thin import Thin, check_breaker
 from asyncbreaker.integrations._waiters import Waiters
 
@@ -41,16 +41,11 @@ def is_outage(error: BaseException) -> bool:
     ``PoolTimeout`` is one: with a dead server callers see nothing else. A busy pool raises
     it too; ``guard`` tells the two apart.
     """
-    return any(_judge_leaf(leaf) is Outcome.FAILURE for leaf in leaves(error))
+    return _judge(error) is Outcome.FAILURE
 
 
-def _judge(error: Exception) -> Outcome:
-    outcomes = {_judge_leaf(leaf) for leaf in leaves(error)}
-    ordered = (Outcome.FAILURE, Outcome.SUCCESS, Outcome.IGNORED)
-    return next(outcome for outcome in ordered if outcome in outcomes)
-
-
-def _judge_leaf(error: BaseException) -> Outcome:
+@by_leaves
+def _judge(error: BaseException) -> Outcome:
     if isinstance(error, psycopg.Error) and error.sqlstate:
         return Outcome.FAILURE if _sqlstate.is_outage(error.sqlstate) else Outcome.SUCCESS
     if isinstance(error, _LOCAL):

@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any, ParamSpec, TypeVar
 
 from asyncbreaker import CircuitBreaker, CircuitOpenError, Outcome
-from asyncbreaker.integrations._calls import admitted, leave, leaves
+from asyncbreaker.integrations._calls import admitted, by_leaves, leave
 from asyncbreaker.integrations._thin import check_breaker
 from asyncbreaker.integrations._waiters import Waiters
 
@@ -32,16 +32,11 @@ def is_outage(error: BaseException) -> bool:
     (a wrong type, ``MOVED``, ``READONLY``, no permission, a wrong password) is none, nor is a
     pool of our own without a free connection. Of an exception group one is enough.
     """
-    return any(_judge_leaf(leaf) is Outcome.FAILURE for leaf in leaves(error))
+    return _judge(error) is Outcome.FAILURE
 
 
-def _judge(error: Exception) -> Outcome:
-    outcomes = {_judge_leaf(leaf) for leaf in leaves(error)}
-    ordered = (Outcome.FAILURE, Outcome.SUCCESS, Outcome.IGNORED)
-    return next(outcome for outcome in ordered if outcome in outcomes)
-
-
-def _judge_leaf(error: BaseException) -> Outcome:
+@by_leaves
+def _judge(error: BaseException) -> Outcome:
     if isinstance(error, OSError):  # a TimeoutError is one
         return Outcome.FAILURE
     errors = _errors_of(error)

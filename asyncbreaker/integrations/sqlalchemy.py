@@ -15,7 +15,7 @@ from sqlalchemy.util import await_only, greenlet_spawn
 
 from asyncbreaker import CircuitBreaker, Guard, Outcome, State
 from asyncbreaker.integrations import _sqlstate
-from asyncbreaker.integrations._calls import leaves, spare
+from asyncbreaker.integrations._calls import by_leaves, spare
 from asyncbreaker.integrations._thin import check_breaker
 from asyncbreaker.integrations._waiters import Waiters
 
@@ -31,10 +31,11 @@ def is_outage(error: BaseException) -> bool:
     permission, serialisation, a cancelled query) is none, nor is SQLAlchemy's own
     ``TimeoutError``: the pool is busy. Of an exception group one is enough.
     """
-    return any(_judge_leaf(leaf) is Outcome.FAILURE for leaf in leaves(error))
+    return _judge(error) is Outcome.FAILURE
 
 
-def _judge_leaf(error: BaseException) -> Outcome:
+@by_leaves
+def _judge(error: BaseException) -> Outcome:
     if isinstance(error, exc.TimeoutError):
         return Outcome.IGNORED  # every connection is in use, by tasks of our own
     if isinstance(error, exc.DBAPIError):
@@ -202,9 +203,7 @@ class _Listening:
             if self._dialect.is_disconnect(cast("Any", error), None, None):
                 return Outcome.FAILURE
             return _judge_driver(error, answered=True)
-        outcomes = {_judge_leaf(leaf) for leaf in leaves(error)}
-        ordered = (Outcome.FAILURE, Outcome.SUCCESS, Outcome.IGNORED)
-        return next(outcome for outcome in ordered if outcome in outcomes)
+        return _judge(error)
 
 
 def _is_full(queue: pool.Pool) -> bool:

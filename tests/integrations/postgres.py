@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
-from tests.integrations.processes import free_port, wait_for_port
+from tests.integrations.processes import Server, wait_for_port
 
 USER = "tester"
 _NOBODY = 65534  # PostgreSQL refuses to run as root; by number, since its name differs
 
 
-class PostgresServer:
-    """One server with a data directory and a port of its own."""
+class PostgresServer(Server):
+    """One server; what it keeps survives a restart."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        super().__init__("postgres")
         self.host = "127.0.0.1"
         self.user = USER
         self.dsn = f"postgresql://{USER}@{self.host}:{self.port}/postgres"
-        self._place = Path(tempfile.mkdtemp(prefix="asyncbreaker-postgres-"))
         self._data = self._place / "data"
-        self._process: subprocess.Popen[bytes] | None = None
         self._as: dict[str, int] = {}
         if os.geteuid() == 0:
             os.chown(self._place, _NOBODY, _NOBODY)
@@ -41,13 +36,7 @@ class PostgresServer:
             check=True, capture_output=True, cwd=self._place, env=_environment(), **self._as,
         )  # fmt: skip
 
-    @property
-    def running(self) -> bool:
-        """Whether the server runs; also while it is frozen."""
-        return self._process is not None and self._process.poll() is None
-
     def start(self) -> None:
-        """Start, and return when it takes connections."""
         assert not self.running
         (self._data / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
         settings = {
@@ -70,38 +59,13 @@ class PostgresServer:
         wait_for_port(self._process, self.port, _answers)
 
     def kill(self) -> None:
-        """Kill it and all its backends, as the power would go."""
-        self._signal(signal.SIGKILL)
-        assert self._process is not None
-        self._process.wait()
+        super().kill()
         self._wait_for_backends()
 
-    def freeze(self) -> None:
-        """Stop it and all its backends; connections stay, nothing is answered."""
-        self._signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        """Go on after ``freeze``."""
-        self._signal(signal.SIGCONT)
-
-    def restart(self) -> None:
-        """Kill it if it runs, and start it again on the same port."""
-        if self.running:
-            self.kill()
-        self.start()
-
-    def stop(self) -> None:
-        """Kill it, and remove its data."""
-        if self.running:
-            self.kill()
-        shutil.rmtree(self._place, ignore_errors=True)
-
-    def _signal(self, number: signal.Signals) -> None:
+    def _pids(self) -> list[int]:
         # Each backend leads a session of its own: its parent tells that it is one.
-        assert self._process is not None
-        for pid in [self._process.pid, *_children(self._process.pid)]:
-            with contextlib.suppress(ProcessLookupError):  # has ended by itself
-                os.kill(pid, number)
+        (postmaster,) = super()._pids()
+        return [postmaster, *_children(postmaster)]
 
     def _wait_for_backends(self) -> None:
         """Wait until nobody holds the data any more, or the next start would be refused."""

@@ -2,10 +2,70 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+
+
+class Server:
+    """A process that can be killed, frozen and restarted, with a port and a folder of its own."""
+
+    def __init__(self, name: str) -> None:
+        self.port = free_port()
+        self._place = Path(tempfile.mkdtemp(prefix=f"asyncbreaker-{name}-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs; also while it is frozen."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start, and return when it answers."""
+        raise NotImplementedError
+
+    def kill(self) -> None:
+        """Kill it, as the power would go."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def freeze(self) -> None:
+        """Stop it: connections stay, nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Go on after ``freeze``."""
+        self._signal(signal.SIGCONT)
+
+    def restart(self) -> None:
+        """Kill it if it runs, and start it again on the same port."""
+        if self.running:
+            self.kill()
+        self.start()
+
+    def stop(self) -> None:
+        """Kill it, and remove its folder."""
+        if self.running:
+            self.kill()
+        shutil.rmtree(self._place, ignore_errors=True)
+
+    def _pids(self) -> list[int]:
+        assert self._process is not None
+        return [self._process.pid]
+
+    def _signal(self, number: signal.Signals) -> None:
+        for pid in self._pids():
+            with contextlib.suppress(ProcessLookupError):  # has ended by itself
+                os.kill(pid, number)
+
 
 LONGEST_START = 30.0  # seconds, on a machine that is busy with other tests
 

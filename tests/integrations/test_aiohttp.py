@@ -57,7 +57,7 @@ async def session_of(
     breakers: Registry | CircuitBreaker | None, **options: Any
 ) -> AsyncIterator[aiohttp.ClientSession]:
     middleware = breaker_middleware(breakers, **options.pop("middleware", {}))
-    settings: dict[str, Any] = {"timeout": aiohttp.ClientTimeout(total=0.5), **options}
+    settings: dict[str, Any] = {"timeout": aiohttp.ClientTimeout(total=1.0), **options}
     middlewares = (*settings.pop("outside", ()), middleware)
     async with aiohttp.ClientSession(middlewares=middlewares, **settings) as session:
         yield session

@@ -36,7 +36,7 @@ async def pooled(
     server: PostgresServer, breaker: CircuitBreaker, port: int | None = None, **options: Any
 ) -> AsyncIterator[GuardedPool]:
     """A guarded pool, of one connection unless told otherwise; every wait of it is short."""
-    settings = {"min_size": 0, "max_size": 1, "timeout": 0.3, "command_timeout": 0.3, **options}
+    settings = {"min_size": 0, "max_size": 1, "timeout": 0.5, "command_timeout": 0.5, **options}
     dsn = server.dsn.replace(str(server.port), str(port or server.port))
     pool = await asyncpg.create_pool(dsn, ssl=False, **settings)
     try:
@@ -304,7 +304,8 @@ async def test_a_busy_pool_never_opens(postgres: PostgresServer, clock: ManualCl
         async with pool.acquire(timeout=0.1) as connection:
             await connection.fetchval("select pg_sleep(0.03)")
 
-    async with pooled(postgres, breaker) as pool:
+    async with pooled(postgres, breaker, timeout=5, command_timeout=5) as pool:
+        await pool.fetchval("select 1")
         found = await asyncio.gather(*(ask(pool) for _ in range(100)), return_exceptions=True)
 
     assert {type(None), TimeoutError} == {type(error) for error in found}

@@ -58,7 +58,7 @@ class Library:
     ) -> AsyncIterator[Any]:
         guarding = options.pop("guarding", {})
         transport = self.adapter.BreakerTransport(inner, breakers=breakers, **guarding)
-        settings: dict[str, Any] = {"timeout": 0.5, **options}
+        settings: dict[str, Any] = {"timeout": 1.0, **options}
         async with self.own.AsyncClient(transport=transport, **settings) as client:
             yield client
 

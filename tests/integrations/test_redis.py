@@ -65,8 +65,8 @@ async def connected(
     retry = importlib.import_module(f"{library}.asyncio.retry").Retry
     backoff = importlib.import_module(f"{library}.backoff").NoBackoff
     settings = {
-        "socket_timeout": 0.2,
-        "socket_connect_timeout": 0.2,
+        "socket_timeout": 0.5,
+        "socket_connect_timeout": 5.0,
         "max_connections": connections,
         "retry": retry(backoff(), 0),
         **options,
@@ -198,7 +198,7 @@ Fault = Callable[[FaultyProxy], Awaitable[None] | None]
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda proxy: proxy.latency(0.5),
+        lambda proxy: proxy.latency(2.0),
         lambda proxy: proxy.reset(),
         lambda proxy: proxy.blackhole(),
         lambda proxy: proxy.truncate(3),
@@ -464,7 +464,12 @@ async def test_a_busy_pool_never_opens(
     A hundred callers of one connection, most of which wait in vain, are no outage.
     """
     async with connected(
-        library, breaker, valkey.port, pool="BlockingConnectionPool", timeout=0.1
+        library,
+        breaker,
+        valkey.port,
+        pool="BlockingConnectionPool",
+        timeout=0.1,
+        socket_timeout=5.0,
     ) as client:
         asking = (client.blpop("nothing", 0.03) for _ in range(100))
         found = await asyncio.gather(*asking, return_exceptions=True)

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 
 
 DRIVERS = {
-    "asyncpg": {"ssl": False, "timeout": 0.4, "command_timeout": 0.4},
+    "asyncpg": {"ssl": False, "timeout": 0.6, "command_timeout": 0.6},
     "psycopg": {"sslmode": "disable", "gssencmode": "disable", "connect_timeout": 2},
 }
 
@@ -189,7 +189,7 @@ async def test_a_killed_server_opens_and_a_restarted_one_closes(
     async with connected(postgres, breaker, driver) as engine:
         async with engine.connect() as connection:
             await connection.execute(text("select 1"))
-            running = asyncio.create_task(connection.execute(text("select pg_sleep(0.3)")))
+            running = asyncio.create_task(connection.execute(text("select pg_sleep(0.5)")))
             await asyncio.sleep(0.05)
             postgres.kill()
             with pytest.raises(exc.DBAPIError) as caught:
@@ -254,7 +254,7 @@ Fault = Callable[[FaultyProxy], Awaitable[None] | None]
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda proxy: proxy.latency(1.0),
+        lambda proxy: proxy.latency(3.0),
         lambda proxy: proxy.reset(),
         lambda proxy: proxy.blackhole(),
         lambda proxy: proxy.truncate(3),
@@ -470,7 +470,7 @@ async def test_a_cancelled_statement_gives_its_place_back(
         await connection.execute(text("select 1"))
         force_state(breaker, State.OPEN)
         clock.advance(10.0)
-        task = asyncio.create_task(connection.execute(text("select pg_sleep(0.3)")))
+        task = asyncio.create_task(connection.execute(text("select pg_sleep(0.5)")))
         await asyncio.sleep(0.05)
         assert 1 == breaker.snapshot().in_flight
         task.cancel()
