@@ -381,10 +381,13 @@ class GuardedPool(Thin, Generic[Row]):
         return GuardedConnection(raw, self._breaker)
 
     async def putconn(self, conn: GuardedConnection[Row] | psycopg.AsyncConnection[Row]) -> None:
-        """Give a connection back; never refused."""
-        self._taken -= 1
-        self._out -= 1
-        await self._inner.putconn(conn.raw if isinstance(conn, GuardedConnection) else conn)
+        """Give a connection back, as it was got; never refused."""
+        raw = conn
+        if isinstance(conn, GuardedConnection):
+            raw = conn.raw
+            self._taken -= 1
+            self._out -= 1
+        await self._inner.putconn(cast("psycopg.AsyncConnection[Row]", raw))
 
     async def open(self, wait: bool = False, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - psycopg's
         """Open the pool; with *wait* as one call, which takes until it has its connections."""

@@ -428,6 +428,18 @@ async def test_what_is_handed_out_while_it_opens_is_given_back(breaker: CircuitB
     assert 0 == fake.out
 
 
+async def test_a_connection_from_elsewhere_may_be_given_back(breaker: CircuitBreaker) -> None:
+    """
+    What was acquired from asyncpg's own pool is given back to it.
+    """
+    fake = FakePool()
+    fake.line.set()
+    plain = await fake.acquire(timeout=None)
+    await guard(fake, breaker).release(plain)
+
+    assert 0 == fake.out
+
+
 async def test_a_transaction_is_committed(
     postgres: PostgresServer, breaker: CircuitBreaker
 ) -> None:

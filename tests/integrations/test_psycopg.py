@@ -571,6 +571,18 @@ async def test_a_pipeline_that_breaks_is_a_failure(
     assert 1 == breaker.snapshot().failed
 
 
+async def test_a_connection_from_elsewhere_may_be_given_back(
+    postgres: PostgresServer, breaker: CircuitBreaker
+) -> None:
+    """
+    What was acquired from psycopg's own pool is given back to it.
+    """
+    async with pooled(postgres, breaker) as pool:
+        inner: Any = pool._inner
+        await pool.putconn(await inner.getconn())
+        assert 1 == await select(pool)
+
+
 async def test_the_pool_is_managed_as_before(
     postgres: PostgresServer, breaker: CircuitBreaker
 ) -> None:
