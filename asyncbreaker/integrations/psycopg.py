@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
@@ -27,6 +28,7 @@ Row = TypeVar("Row", covariant=True)
 Made = TypeVar("Made")
 
 _LOCAL = (psycopg_pool.PoolClosed, psycopg_pool.TooManyRequests, psycopg.errors.PipelineAborted)
+_SAYS_LOST = re.compile("connection .*(closed|lost)")
 _OPEN_TRANSACTION = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
@@ -52,7 +54,9 @@ def _judge(error: BaseException) -> Outcome:
         return Outcome.IGNORED
     if isinstance(error, (psycopg.OperationalError, OSError)):  # a TimeoutError is an OSError
         return Outcome.FAILURE
-    return Outcome.IGNORED  # other errors without a code are psycopg's own, of misuse
+    # Other errors without a code are psycopg's own, of misuse.
+    lost = isinstance(error, psycopg.InterfaceError) and _SAYS_LOST.search(str(error))
+    return Outcome.FAILURE if lost else Outcome.IGNORED
 
 
 def _judge_copy(error: Exception) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import weakref
 from collections.abc import Coroutine, Generator
 from contextlib import contextmanager, suppress
@@ -39,15 +40,21 @@ def _judge(error: BaseException) -> Outcome:
     if isinstance(error, exc.TimeoutError):
         return Outcome.IGNORED  # every connection is in use, by tasks of our own
     if isinstance(error, exc.DBAPIError):
-        lost = error.connection_invalidated or error.orig is None
-        return Outcome.FAILURE if lost else _judge_driver(error.orig, answered=True)
+        if error.connection_invalidated:
+            return Outcome.FAILURE
+        operational = isinstance(error, (exc.OperationalError, exc.InterfaceError))
+        return _judge_driver(error.orig, answered=True, operational=operational)
     if isinstance(error, exc.DisconnectionError):
         return Outcome.FAILURE
-    return _judge_driver(error, answered=False)
+    return _judge_driver(error, answered=False, operational=False)
 
 
-def _judge_driver(error: BaseException | None, *, answered: bool) -> Outcome:
-    """Judge the driver's error by its code, or else by what it was raised from."""
+def _judge_driver(error: BaseException | None, *, answered: bool, operational: bool) -> Outcome:
+    """Judge the driver's error by its code, else by what it was raised from, else by its words.
+
+    *answered*: it is one of the driver's own; *operational*: of a class of which PEP 249 says
+    that the database's operation is the matter, and not the statement.
+    """
     sqlstate: object = getattr(error, "sqlstate", None)
     if isinstance(sqlstate, str) and sqlstate:
         return Outcome.FAILURE if _sqlstate.is_outage(sqlstate) else Outcome.SUCCESS
@@ -56,7 +63,19 @@ def _judge_driver(error: BaseException | None, *, answered: bool) -> Outcome:
     if hasattr(error, "sqlstate"):  # a driver that knows them, so no server has spoken
         lost = type(error).__name__ == "OperationalError"
         return Outcome.FAILURE if lost else Outcome.IGNORED
+    if operational and _SAYS_LOST.search(str(error)):
+        return Outcome.FAILURE
     return Outcome.SUCCESS if answered else Outcome.IGNORED
+
+
+# What drivers without SQLSTATEs say of a connection; other errors of the same classes are
+# answers, such as "no such table" or "database is locked".
+_SAYS_LOST = re.compile(
+    r"(connection|server) .*(refused|reset|closed|lost|aborted|terminated)"
+    r"|(lost|closed|too many|no) (the )?connection|can.?t connect|(not|to) connect|gone away"
+    r"|broken pipe",
+    re.IGNORECASE,
+)
 
 
 def _is_from_oserror(error: BaseException | None) -> bool:
@@ -202,7 +221,9 @@ class _Listening:
         if isinstance(error, self._dialect.loaded_dbapi.Error):
             if self._dialect.is_disconnect(cast("Any", error), None, None):
                 return Outcome.FAILURE
-            return _judge_driver(error, answered=True)
+            kinds = {kind.__name__ for kind in type(error).__mro__}  # drivers have either or both
+            operational = bool(kinds & {"OperationalError", "InterfaceError"})
+            return _judge_driver(error, answered=True, operational=operational)
         return _judge(error)
 
 

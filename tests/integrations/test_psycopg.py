@@ -272,6 +272,7 @@ def raised(sqlstate: str) -> Exception:
         (psycopg_pool.PoolClosed("the pool is closed"), False),
         (psycopg_pool.TooManyRequests("the queue is full"), False),
         (psycopg.errors.PipelineAborted("pipeline aborted"), False),
+        (psycopg.InterfaceError("the connection is closed"), True),
         (psycopg.InterfaceError("the cursor is closed"), False),
         (psycopg.ProgrammingError("no result available"), False),
         (psycopg.DatabaseError("without a code"), False),

@@ -336,6 +336,22 @@ def wrapped(error: Exception, *, lost: bool = False) -> Exception:
     return exc.DBAPIError("select 1", {}, error, connection_invalidated=lost)
 
 
+def worded(words: str) -> Exception:
+    return exc.OperationalError("select 1", {}, SimpleError(words))
+
+
+LOST = (
+    "Connection refused",
+    "(2003, \"Can't connect to MySQL server on '127.0.0.1'\")",
+    "(2006, 'MySQL server has gone away')",
+    "(2013, 'Lost connection to MySQL server during query')",
+    "(1040, 'Too many connections')",
+    "the server closed the connection unexpectedly",
+    "could not connect to server",
+    "connection was reset by peer",
+)
+
+
 def caused(error: Exception, cause: Exception) -> Exception:
     error.__cause__ = cause
     return error
@@ -351,6 +367,9 @@ def caused(error: Exception, cause: Exception) -> Exception:
         (wrapped(DriverError(None)), False),
         (wrapped(OperationalError(None)), True),
         (wrapped(caused(SimpleError("cannot connect"), OSError("refused"))), True),
+        *((worded(words), True) for words in LOST),
+        *((worded(words), False) for words in ("database is locked", "no such table: connections")),
+        (exc.ProgrammingError("select 1", {}, SimpleError("connection refused")), False),
         (exc.DisconnectionError("pessimistic"), True),
         (exc.TimeoutError("QueuePool limit of size 1 overflow 0 reached"), False),
         (exc.InvalidRequestError("misuse"), False),
