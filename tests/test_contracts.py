@@ -28,8 +28,9 @@ def test_arrows_point_inwards() -> None:
     assert 0 == done.returncode, done.stdout + done.stderr
 
 
-ADAPTERS = sorted((ROOT / "asyncbreaker/integrations").glob("[a-z]*.py"))
-SHARED = sorted((ROOT / "asyncbreaker/integrations").glob("_*.py"))
+INTEGRATIONS = Path(asyncbreaker.__file__).parent / "integrations"  # perhaps of the wheel
+ADAPTERS = sorted(INTEGRATIONS.glob("[a-z]*.py"))
+SHARED = sorted(INTEGRATIONS.glob("_*.py"))
 
 
 def third_parties(file: Path) -> set[str]:

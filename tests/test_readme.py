@@ -21,6 +21,7 @@ import asyncbreaker
 from tests.diagram import diagram
 
 ROOT = Path(__file__).parent.parent
+INTEGRATIONS = Path(asyncbreaker.__file__).parent / "integrations"  # perhaps of the wheel
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^(?:<!-- ([a-z ]+) -->\n)?```(\w+)\n(.*?)^```$", README, re.M | re.S)
 PYTHON = [text for _, language, text in BLOCKS if language == "python"]
@@ -121,9 +122,7 @@ def test_every_adapter_has_its_extra_and_its_section() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([\w.]+ [\d.]+) \| `integrations\.(\w+)` \|", README, re.M)
 
     assert bounds == {extra: bound for extra, bound, _ in rows}
-    assert {file.stem for file in (ROOT / "asyncbreaker/integrations").glob("[a-z]*.py")} == {
-        module for *_, module in rows
-    }
+    assert {file.stem for file in INTEGRATIONS.glob("[a-z]*.py")} == {module for *_, module in rows}
 
 
 @pytest.mark.parametrize("option", ["--fast", "--full", "--trio"])
