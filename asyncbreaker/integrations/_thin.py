@@ -6,8 +6,8 @@ from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, G
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
-from asyncbreaker import CircuitBreaker, State
-from asyncbreaker.integrations._calls import Judge, judged, judged_stream
+from asyncbreaker import CircuitBreaker, CircuitOpenError, Guard, State
+from asyncbreaker.integrations._calls import Judge, judged, judged_stream, leave
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,9 +42,25 @@ class Thin:
 
         To refuse a commit would only send a rollback in its place, to the same server.
         """
-        if self._breaker.state is State.CLOSED:
-            return await self._call(fn, *args, **kwargs)
-        return await fn(*args, **kwargs)
+        permit = await self._permit_to_end()
+        if permit is None:
+            return await fn(*args, **kwargs)
+        try:
+            result = await fn(*args, **kwargs)
+        except BaseException as error:
+            await leave(permit, self._judge, error)
+            raise
+        await permit.__aexit__(None, None, None)
+        return result
+
+    async def _permit_to_end(self) -> Guard | None:
+        if self._breaker.state is not State.CLOSED:
+            return None
+        permit = self._breaker.guard()
+        try:
+            return await permit.__aenter__()
+        except CircuitOpenError:
+            return None  # this very arrival has found slow calls, and opened the circuit
 
     def _stream(self, items: AsyncIterable[T]) -> AsyncIterator[T]:
         """Make the whole of *items* one call of the breaker."""

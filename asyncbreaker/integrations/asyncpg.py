@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import weakref
 from collections.abc import AsyncIterator, Generator
 from types import TracebackType
 from typing import Any, Self
@@ -33,12 +34,16 @@ def is_outage(error: BaseException) -> bool:
 def _judge(error: BaseException) -> Outcome:
     if isinstance(error, asyncpg.PostgresError):
         sqlstate = str(getattr(error, "sqlstate", None) or "")
-        return Outcome.FAILURE if _sqlstate.is_outage(sqlstate) else Outcome.SUCCESS
+        if _sqlstate.is_outage(sqlstate):
+            return Outcome.FAILURE
+        # What the server sends has a severity; without, the driver refused an argument.
+        return Outcome.SUCCESS if getattr(error, "severity", None) else Outcome.IGNORED
     if isinstance(error, asyncpg.InterfaceError):
         # The driver's own, without a code: most tell of misuse.
         return Outcome.FAILURE if "connection is closed" in str(error) else Outcome.IGNORED
     if isinstance(error, OSError):  # a TimeoutError is one
-        return Outcome.FAILURE
+        # With the name of a file it is of our own disk: what COPY reads or writes.
+        return Outcome.FAILURE if error.filename is None else Outcome.IGNORED
     return Outcome.IGNORED
 
 
@@ -51,6 +56,15 @@ def _operation(name: str) -> Any:
     operation.__name__ = name
     operation.__doc__ = f"As ``{name}`` of asyncpg, as one call of the breaker."
     return operation
+
+
+def _own(name: str) -> Any:
+    """Return the property that is *name* of asyncpg's own, unguarded."""
+
+    def own(self: Thin) -> Any:
+        return getattr(self._inner, name)  # pyright: ignore[reportPrivateUsage]  # its own
+
+    return property(own, doc=f"``{name}`` of asyncpg, as it is.")
 
 
 class GuardedCursor(Thin):
@@ -123,13 +137,38 @@ class GuardedTransaction(Thin):
         await self._end(self._inner.__aexit__, exc_type, exc, traceback)
 
 
+class _Stay:
+    """What one caller has of a pool: a connection, or the wait for one."""
+
+    def __init__(self, pool: asyncpg.Pool, taken: weakref.WeakSet[_Stay]) -> None:
+        self._pool = pool
+        self._taken = taken
+        self._ended = False
+        taken.add(self)
+
+    def end(self) -> None:
+        """Note that the connection was given back, or closed, or never came."""
+        self._ended = True
+        self._taken.discard(self)
+
+    def judge(self, error: Exception) -> Outcome:
+        """Judge what an operation on the connection has raised."""
+        # A connection that is lost goes back to its pool by itself, and the driver then
+        # speaks as if we had released it.
+        lost = isinstance(error, asyncpg.InterfaceError) and "released back" in str(error)
+        outcome = Outcome.FAILURE if lost else _judge(error)
+        if outcome is Outcome.FAILURE and (self._ended or self._pool.is_closing()):
+            return Outcome.IGNORED  # it was closed on this side
+        return outcome
+
+
 class GuardedConnection(Thin):
     """A connection of a guarded pool; each operation is one call of the breaker.
 
     ``execute``, ``executemany``, ``fetch``, ``fetchval``, ``fetchrow``, ``fetchmany``,
     ``prepare``, ``cursor``, ``transaction``, ``copy_from_query``, ``copy_from_table``,
     ``copy_to_table``, ``copy_records_to_table``. Everything else is asyncpg's own, as it
-    is: ``close``, ``is_closed``, ``add_listener``, ``set_type_codec`` ...
+    is: ``close``, ``terminate``, ``is_closed``, ``add_listener``, ``set_type_codec`` ...
     """
 
     execute = _operation("execute")
@@ -143,20 +182,30 @@ class GuardedConnection(Thin):
     copy_to_table = _operation("copy_to_table")
     copy_records_to_table = _operation("copy_records_to_table")
 
-    def __init__(self, inner: Any, breaker: CircuitBreaker) -> None:
-        super().__init__(inner, breaker, self._judge_here)
-        self._released = False
+    is_closed = _own("is_closed")
+    is_in_transaction = _own("is_in_transaction")
+    add_listener = _own("add_listener")
+    remove_listener = _own("remove_listener")
+    set_type_codec = _own("set_type_codec")
+    reset_type_codec = _own("reset_type_codec")
+    get_server_pid = _own("get_server_pid")
 
-    def _judge_here(self, error: Exception) -> Outcome:
-        # A connection that is lost goes back to its pool by itself, and the driver then
-        # speaks as if we had released it.
-        lost = isinstance(error, asyncpg.InterfaceError) and "released back" in str(error)
-        return Outcome.FAILURE if lost and not self._released else _judge(error)
+    def __init__(self, inner: Any, breaker: CircuitBreaker, stay: _Stay) -> None:
+        super().__init__(inner, breaker, stay.judge)
+        self._stay = stay
 
     def release(self) -> Any:
         """Return asyncpg's own connection, to be given back: it is not to be used any more."""
-        self._released = True
+        self._stay.end()
         return self._inner
+
+    async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg's
+        """Close it; what fails on it afterwards says nothing of the server."""
+        await self.release().close(timeout=timeout)
+
+    def terminate(self) -> None:
+        """Close it without a farewell to the server; else as ``close``."""
+        self.release().terminate()
 
     async def prepare(self, *args: Any, **kwargs: Any) -> GuardedStatement:
         """Prepare a statement, as one call of the breaker."""
@@ -189,15 +238,26 @@ class GuardedPool(Thin):
 
     ``acquire`` (awaited, or as a block), ``release``, ``execute``, ``executemany``,
     ``fetch``, ``fetchval``, ``fetchrow``, ``fetchmany``, ``copy_from_query``,
-    ``copy_from_table``, ``copy_to_table``, ``copy_records_to_table``, ``async with pool``.
-    Everything else is asyncpg's own, as it is: ``close``, ``terminate``,
-    ``expire_connections``, ``get_size``, ``get_idle_size`` ...
+    ``copy_from_table``, ``copy_to_table``, ``copy_records_to_table``; ``async with pool``
+    and ``await pool`` connect, which is one call as well. Everything else is asyncpg's
+    own, as it is: ``close``, ``terminate``, ``expire_connections``, ``get_size`` ...
     """
 
     def __init__(self, inner: Any, breaker: CircuitBreaker) -> None:
         super().__init__(inner, breaker, _judge)
         self._waiters = Waiters(breaker)
-        self._taken = 0  # connections that callers have, or are about to
+        # Weak: a connection that was lost, and never released, is not counted for ever.
+        self._taken = weakref.WeakSet[_Stay]()
+
+    close = _own("close")
+    terminate = _own("terminate")
+    is_closing = _own("is_closing")
+    expire_connections = _own("expire_connections")
+    get_size = _own("get_size")
+    get_idle_size = _own("get_idle_size")
+    get_min_size = _own("get_min_size")
+    get_max_size = _own("get_max_size")
+    set_connect_args = _own("set_connect_args")
 
     execute = _with_connection("execute")
     executemany = _with_connection("executemany")
@@ -223,11 +283,20 @@ class GuardedPool(Thin):
         inner = connection
         if isinstance(connection, GuardedConnection):
             inner = connection.release()
-            self._taken -= 1
         await self._inner.release(inner, timeout=timeout)
 
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self.__aenter__().__await__()
+
     async def __aenter__(self) -> Self:
-        await self._call(self._inner.__aenter__)
+        async with self._breaker.guard() as permit:
+            size = self._size()
+            try:
+                await self._inner.__aenter__()
+            except Exception as error:
+                spare(permit, _judge, error)
+                raise
+            self._learn(permit, size)
         return self
 
     async def __aexit__(
@@ -241,7 +310,7 @@ class GuardedPool(Thin):
     async def _acquire(self, timeout: float | None) -> GuardedConnection:  # noqa: ASYNC109 - asyncpg's
         async def get(permit: Guard) -> Any:
             size = self._size()
-            if self._taken > int(self._inner.get_max_size()):
+            if len(self._taken) > int(self._inner.get_max_size()):
                 permit.answered()  # to stand in our own line is not slow
             try:
                 connection = await self._inner.acquire(timeout=timeout)
@@ -252,17 +321,20 @@ class GuardedPool(Thin):
             except Exception as error:
                 spare(permit, _judge, error)
                 raise
-            if self._size() <= size:
-                permit.ignore()  # one that was there: no word was spoken to the server
+            self._learn(permit, size)
             return connection
 
-        self._taken += 1
+        stay = _Stay(self._inner, self._taken)
         try:
             connection = await self._waiters.acquire(get)
         except BaseException:
-            self._taken -= 1
+            stay.end()
             raise
-        return GuardedConnection(connection, self._breaker)
+        return GuardedConnection(connection, self._breaker, stay)
+
+    def _learn(self, permit: Guard, size: int) -> None:
+        if self._size() <= size:
+            permit.ignore()  # none was made: no word was spoken to the server
 
     def _size(self) -> int:
         size: int = self._inner.get_size()  # of connections that are up

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.util import await_only, greenlet_spawn
 
-from asyncbreaker import CircuitBreaker, Guard, Outcome, State
+from asyncbreaker import CircuitBreaker, CircuitOpenError, Guard, Outcome, State
 from asyncbreaker.integrations import _sqlstate
 from asyncbreaker.integrations._calls import by_leaves, spare
 from asyncbreaker.integrations._thin import check_breaker
@@ -238,8 +238,9 @@ def _is_full(queue: pool.Pool) -> bool:
 
 async def _report(breaker: CircuitBreaker, error: Exception) -> None:
     permit = breaker.guard()
-    await permit.__aenter__()
-    await permit.__aexit__(type(error), error, None)
+    with suppress(CircuitOpenError):  # this very arrival has found slow calls, and opened it
+        await permit.__aenter__()
+        await permit.__aexit__(type(error), error, None)
 
 
 def _run(coroutine: Coroutine[Any, Any, None]) -> None:

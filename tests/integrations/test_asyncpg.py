@@ -7,6 +7,7 @@ import contextlib
 import copy
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
@@ -17,6 +18,7 @@ from asyncbreaker import (
     CircuitOpenError,
     Outcome,
     State,
+    failure_lead,
 )
 from asyncbreaker.integrations.asyncpg import GuardedPool, guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
@@ -248,6 +250,8 @@ def raised(sqlstate: str) -> Exception:
         (asyncpg.InterfaceError("pool is closing"), False),
         (asyncpg.InterfaceError("another operation is in progress"), False),
         (ConnectionResetError(), True),
+        (FileNotFoundError(2, "no socket of a server"), True),
+        (FileNotFoundError(2, "no file of ours", "rows.csv"), False),
         (TimeoutError(), True),
         (ValueError(), False),
         (asyncio.CancelledError(), False),
@@ -276,6 +280,80 @@ async def test_a_connection_that_was_given_back_is_misuse(
             await connection.fetchval("select 1")
 
     assert [Outcome.IGNORED] == outcomes(events)
+
+
+@pytest.mark.parametrize("ending", ["close", "terminate", "pool", "statement"])
+async def test_what_was_closed_on_this_side_is_misuse(
+    postgres: PostgresServer, breaker: CircuitBreaker, ending: str
+) -> None:
+    """
+    To go on with what one has closed oneself says nothing of the server.
+    """
+    async with pooled(postgres, breaker) as pool:
+        connection = await pool.acquire()
+        statement = await connection.prepare("select 1")
+        if ending == "pool":
+            pool.terminate()
+        elif ending == "terminate":
+            connection.terminate()
+        else:
+            await connection.close()
+        with record(breaker) as events, pytest.raises(asyncpg.InterfaceError):
+            await (statement if ending == "statement" else connection).fetchval("select 1")
+
+    assert [Outcome.IGNORED] == outcomes(events)
+
+
+async def test_what_runs_when_the_pool_is_terminated_is_no_failure(
+    postgres: PostgresServer, breaker: CircuitBreaker
+) -> None:
+    """
+    To end one's own pool under a query that runs is no outage.
+    """
+    async with pooled(postgres, breaker, command_timeout=10) as pool, pool.acquire() as connection:
+        running = asyncio.create_task(connection.fetchval("select pg_sleep(60)"))
+        await asyncio.sleep(0.05)
+        pool.terminate()
+        with pytest.raises(asyncpg.ConnectionDoesNotExistError):
+            await running
+
+    assert (0, State.CLOSED) == (breaker.snapshot().failed, breaker.state)
+
+
+async def test_an_argument_that_the_driver_refuses_proves_nothing(
+    postgres: PostgresServer, breaker: CircuitBreaker
+) -> None:
+    """
+    An error with a code, but raised before anything was sent, is no answer of the server.
+    """
+    async with pooled(postgres, breaker) as pool, pool.acquire() as connection:
+        await connection.fetchval("select $1::int", 1)
+        postgres.freeze()
+        with record(breaker) as events, pytest.raises(asyncpg.DataError):
+            await connection.fetchval("select $1::int", "one")
+        postgres.thaw()
+
+    assert [Outcome.IGNORED] == outcomes(events)
+
+
+@pytest.mark.parametrize("direction", ["out", "in"])
+async def test_a_file_of_our_own_is_no_outage(
+    postgres: PostgresServer, breaker: CircuitBreaker, tmp_path: Path, direction: str
+) -> None:
+    """
+    A file that COPY is to write or to read, and cannot, is not the server's.
+    """
+    missing = tmp_path / "nowhere" / "file"
+    async with pooled(postgres, breaker) as pool, pool.acquire() as connection:
+        await connection.execute("create temporary table kept (id int)")
+        copies = {
+            "out": lambda: connection.copy_from_table("kept", output=missing),
+            "in": lambda: connection.copy_to_table("kept", source=missing),
+        }
+        with pytest.raises(FileNotFoundError):
+            await copies[direction]()
+
+    assert (0, State.CLOSED) == (breaker.snapshot().failed, breaker.state)
 
 
 async def test_misuse_is_neither(postgres: PostgresServer, breaker: CircuitBreaker) -> None:
@@ -328,6 +406,50 @@ async def test_to_wait_for_a_connection_is_not_slow(
         assert [1] * 50 == await asyncio.gather(*tasks)
 
     assert (0, State.CLOSED) == (breaker.snapshot().slow, breaker.state)
+
+
+async def test_a_connection_given_back_twice_is_counted_once(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    Who is careless at the end of a block does not make the pool's line look shorter.
+    """
+    breaker = CircuitBreaker("db", slow=1.0, clock=clock)
+    async with pooled(postgres, breaker) as pool:
+        for _ in range(3):
+            async with pool.acquire() as connection:
+                await pool.release(connection)
+        held = await pool.acquire()
+        task = asyncio.create_task(pool.fetchval("select 1"))
+        await settled()
+        clock.advance(60.0)
+        await pool.release(held)
+        assert 1 == await task
+
+    assert 0 == breaker.snapshot().slow
+
+
+async def test_a_lost_connection_that_was_never_given_back_is_forgotten(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    It stands in no line any more: a connect that takes long is still slow.
+    """
+    breaker = CircuitBreaker("db", slow=1.0, clock=clock)
+    async with pooled(postgres, breaker, timeout=5) as pool:
+        lost = await pool.acquire()
+        postgres.restart()
+        while pool.get_size():  # noqa: ASYNC110 - the driver tells nobody
+            await asyncio.sleep(0.01)
+        del lost
+        postgres.freeze()
+        task = asyncio.create_task(pool.fetchval("select 1"))
+        await settled()
+        clock.advance(60.0)
+        postgres.thaw()
+        assert 1 == await task
+
+    assert 1 == breaker.snapshot().slow
 
 
 async def test_who_waits_is_refused_when_it_opens(
@@ -501,6 +623,51 @@ async def test_the_end_of_a_transaction_is_never_refused(
         assert (0 if fails else 1) == await connection.fetchval("select count(*) from kept")
 
 
+async def test_a_commit_whose_arrival_opens_the_circuit_is_not_refused(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    Calls that are slow are found when the next one arrives; if that is a commit, it is made.
+    """
+    breaker = breaker_of(clock)
+    breaker.configure(trip=failure_lead(1, sustain=0.0), slow=1.0)
+    async with pooled(postgres, breaker, max_size=2) as pool:  # noqa: SIM117
+        async with pool.acquire() as connection, pool.acquire() as other:
+            await connection.execute("create temporary table kept (id int)")
+            async with connection.transaction():
+                await connection.execute("insert into kept values (1)")
+                hanging = asyncio.create_task(other.fetchval("select pg_sleep(0.2)"))
+                await settled()
+                clock.advance(1.0)
+            assert State.OPEN is breaker.state
+            await hanging
+            breaker.reset()
+            assert 1 == await connection.fetchval("select count(*) from kept")
+
+
+async def test_a_rollback_whose_arrival_opens_the_circuit_keeps_its_error(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    The error that ends such a transaction is the body's own, with nothing chained to it.
+    """
+    breaker = breaker_of(clock)
+    breaker.configure(trip=failure_lead(1, sustain=0.0), slow=1.0)
+    error = LookupError("of the body")
+    async with pooled(postgres, breaker, max_size=2) as pool:  # noqa: SIM117
+        async with pool.acquire() as connection, pool.acquire() as other:
+            hanging = asyncio.create_task(other.fetchval("select pg_sleep(0.2)"))
+            with pytest.raises(LookupError) as caught:  # noqa: PT012
+                async with connection.transaction():
+                    await settled()
+                    clock.advance(1.0)
+                    raise error
+            assert State.OPEN is breaker.state
+            await hanging
+
+    assert (error, None) == (caught.value, error.__context__)
+
+
 async def test_a_commit_that_fails_is_a_failure(
     postgres: PostgresServer, breaker: CircuitBreaker
 ) -> None:
@@ -615,6 +782,37 @@ async def test_a_pool_is_entered_and_left(
         assert repr(inner) in repr(pool)
 
     assert inner.is_closing()
+
+
+async def test_a_pool_may_be_awaited(postgres: PostgresServer, breaker: CircuitBreaker) -> None:
+    """
+    As ``await create_pool()``: to connect is a call, and a failure of it counts.
+    """
+    with record(breaker) as events:
+        pool = await guard(asyncpg.create_pool(postgres.dsn, min_size=1, ssl=False), breaker)
+    assert ([Outcome.SUCCESS], 1) == (outcomes(events), pool.get_size())
+    await pool.close()
+
+    postgres.kill()
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await guard(asyncpg.create_pool(postgres.dsn, min_size=1, ssl=False), breaker)
+    assert State.OPEN is breaker.state
+
+
+@pytest.mark.parametrize("up", [False, True], ids=["empty", "up"])
+async def test_a_pool_that_connects_nothing_proves_nothing(
+    postgres: PostgresServer, breaker: CircuitBreaker, clock: ManualClock, up: bool
+) -> None:
+    """
+    To enter a pool that needs no connection, or has it already, does not close a circuit.
+    """
+    inner = asyncpg.create_pool(postgres.dsn, min_size=int(up), max_size=1, ssl=False)
+    if up:
+        await inner
+    force_state(breaker, State.OPEN)
+    clock.advance(10.0)
+    async with guard(inner, breaker):
+        assert State.HALF_OPEN is breaker.state
 
 
 async def test_an_acquiring_block_is_entered_once(

@@ -18,6 +18,7 @@ from asyncbreaker import (
     CircuitOpenError,
     Outcome,
     State,
+    failure_lead,
 )
 from asyncbreaker.integrations.psycopg import GuardedPool, guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
@@ -458,6 +459,31 @@ async def test_commits_and_rollbacks_by_hand(
         found = await (await connection.execute("select count(*) from kept")).fetchone()
 
     assert (0,) == found
+
+
+async def test_a_commit_whose_arrival_opens_the_circuit_is_not_refused(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    Calls that are slow are found when the next one arrives; if that is a commit, it is made.
+    """
+    breaker = breaker_of(clock)
+    breaker.configure(trip=failure_lead(1, sustain=0.0), slow=1.0)
+    async with pooled(postgres, breaker, max_size=2) as pool, pool.connection() as other:
+        async with pool.connection() as connection:
+            await connection.execute("create table if not exists kept (id int)")
+            await connection.execute("delete from kept")
+            await connection.execute("insert into kept values (1)")
+            hanging = asyncio.create_task(other.execute("select pg_sleep(0.2)"))
+            await settled()
+            clock.advance(1.0)
+        assert State.OPEN is breaker.state
+        await hanging
+        breaker.reset()
+        found = await (await other.execute("select count(*) from kept")).fetchone()
+        await other.execute("drop table kept")
+
+    assert (1,) == found
 
 
 async def test_a_commit_that_fails_is_a_failure(

@@ -22,6 +22,7 @@ from asyncbreaker import (
     CircuitOpenError,
     Outcome,
     State,
+    failure_lead,
 )
 from asyncbreaker.integrations.sqlalchemy import guard, is_outage
 from asyncbreaker.testing import ManualClock, force_state, record
@@ -561,6 +562,28 @@ async def test_a_commit_that_fails_is_a_failure(
                 await asyncio.sleep(0.05)
 
     assert State.OPEN is breaker.state
+
+
+async def test_a_failed_commit_whose_report_opens_the_circuit_keeps_its_error(
+    postgres: PostgresServer, clock: ManualClock
+) -> None:
+    """
+    Calls that are slow are found when the failure arrives; the caller sees the failure.
+    """
+    breaker = breaker_of(clock)
+    breaker.configure(trip=failure_lead(1, sustain=0.0), slow=1.0)
+    async with connected(postgres, breaker, pool_size=3) as engine:  # noqa: SIM117
+        async with engine.connect() as other, engine.connect() as connection:
+            pid = await connection.scalar(text("select pg_backend_pid()"))
+            end = text(f"select pg_terminate_backend({pid})")
+            await other.execute(end)
+            hanging = asyncio.create_task(other.execute(text("select pg_sleep(0.2)")))
+            await settled()
+            clock.advance(1.0)
+            with pytest.raises(exc.DBAPIError):
+                await connection.commit()
+            assert State.OPEN is breaker.state
+            await hanging
 
 
 async def test_a_stream_that_breaks_is_a_failure(
