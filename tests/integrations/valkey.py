@@ -21,11 +21,11 @@ class ValkeyServer(Server):
     def start(self) -> None:
         assert not self.running
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             [_program(), *options, self._place],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        wait_for_port(self._process, self.port, _answers)
+        wait_for_port(self._started(process), self.port, _answers)
 
 
 def _program() -> Path:
