@@ -576,9 +576,10 @@ async def test_a_failed_commit_whose_report_opens_the_circuit_keeps_its_error(
         async with engine.connect() as other, engine.connect() as connection:
             pid = await connection.scalar(text("select pg_backend_pid()"))
             driver: Any = (await connection.get_raw_connection()).driver_connection
+            lost = asyncio.Event()
+            driver.add_termination_listener(lambda _: lost.set())
             await other.execute(text(f"select pg_terminate_backend({pid})"))
-            while not driver.is_closed():  # else the goodbye and the commit may cross
-                await asyncio.sleep(0.001)
+            await lost.wait()  # else the server's goodbye and the commit may cross
             hanging = asyncio.create_task(other.execute(text("select pg_sleep(0.2)")))
             await settled()
             clock.advance(1.0)
